@@ -1,0 +1,116 @@
+"""Uploaded archives: a zip of pictures is checked member by member and only the good ones are kept.
+
+Anything may be in an upload. What could reach outside (paths), or fill memory or disk (bombs), refuses
+the whole archive; what is no readable picture is left out and named.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from app.errors import InvalidRequest, TooLarge
+from app.settings import AppSettings
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+MARKERS = ("__MACOSX/", ".DS_Store", "Thumbs.db")  # left by file managers, nobody's pictures
+MAX_NAMED = 100  # skipped files that an answer names
+SYMLINK = 0o120000
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What came of an archive."""
+
+    kept: int
+    skipped: list[tuple[str, str]]  # name and reason
+
+
+def keep_pictures(upload: BinaryIO, target: Path, settings: AppSettings) -> Contents:
+    """Copies the readable pictures of the zip ``upload`` into the zip ``target``.
+
+    One member is in memory at a time. Raises ``InvalidRequest`` or ``TooLarge`` with what to change.
+    """
+    if upload.seek(0, io.SEEK_END) == 0:
+        raise InvalidRequest("file: the upload is empty, give a zip of pictures")
+    try:
+        with zipfile.ZipFile(upload) as archive, zipfile.ZipFile(target, "w") as out:
+            members = _members(archive, settings)
+            skipped: list[tuple[str, str]] = []
+            for member in members:
+                try:
+                    data = _read(archive, member, settings)
+                    _check_picture(data, settings)
+                except ValueError as error:
+                    skipped.append((member.filename, str(error)))
+                else:
+                    out.writestr(member.filename, data)
+    except zipfile.BadZipFile as error:
+        raise InvalidRequest(f"file: not a readable zip ({error}), give a zip of pictures") from None
+    if len(skipped) == len(members):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
+        raise InvalidRequest(
+            f"file: no readable picture in the zip, give {', '.join(FORMATS)} files"
+            + (f" ({reasons})" if reasons else "")
+        )
+    return Contents(len(members) - len(skipped), skipped)
+
+
+def _members(archive: zipfile.ZipFile, settings: AppSettings) -> list[zipfile.ZipInfo]:
+    """The files of an archive that is safe to go through."""
+    infos = archive.infolist()
+    if len(infos) > settings.max_members:
+        raise TooLarge(f"file: {len(infos)} files in the zip, at most {settings.max_members} are taken")
+    unpacked = sum(info.file_size for info in infos)
+    if unpacked > settings.max_unpacked_bytes:
+        raise TooLarge(
+            f"file: the zip unpacks to {unpacked} bytes, at most {settings.max_unpacked_bytes} are taken"
+        )
+    names = [info.filename for info in infos]
+    if len(set(names)) < len(names):
+        raise InvalidRequest("file: two files of the zip have the same name")
+    for info in infos:
+        if not _stays_inside(info.filename) or info.external_attr >> 16 & 0o170000 == SYMLINK:
+            raise InvalidRequest(f"file: {info.filename!r} points outside the zip, leave it out")
+    return [
+        info for info in infos if not info.is_dir() and not any(marker in info.filename for marker in MARKERS)
+    ]
+
+
+def _stays_inside(name: str) -> bool:
+    plain = name.replace("\\", "/")
+    parts = plain.split("/")
+    return not (posixpath.isabs(plain) or ".." in parts or ":" in parts[0] or "\0" in name)
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, settings: AppSettings) -> bytes:
+    """A member's bytes; raises ``ValueError`` if it is too large or damaged."""
+    if member.file_size > settings.max_picture_bytes:
+        raise ValueError(f"the file is over {settings.max_picture_bytes} bytes")
+    if member.flag_bits & 1:
+        raise ValueError("the file is encrypted")
+    try:
+        with archive.open(member) as file:  # reads no more than the declared size, and checks the CRC
+            return file.read()
+    except Exception as error:  # zipfile, zlib, lzma and bz2 have each their own
+        raise ValueError(f"damaged in the zip: {error}") from None
+
+
+def _check_picture(data: bytes, settings: AppSettings) -> None:
+    """Raises ``ValueError`` with the reason if the bytes are no picture that can be trained on."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            width, height = picture.size
+            if width * height > settings.max_picture_pixels:
+                raise ValueError(f"{width}x{height} is over {settings.max_picture_pixels} pixels")
+            picture.load()
+    except UnidentifiedImageError:
+        raise ValueError("no picture of a known format") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"broken picture: {error}") from None

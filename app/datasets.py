@@ -1,0 +1,64 @@
+"""Uploaded datasets in the shared folder: ``datasets/<name>/`` of ``pictures.zip`` and ``info.json``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from typing import Any, BinaryIO
+
+from app.archives import MAX_NAMED, keep_pictures
+from app.errors import Conflict, NotFound
+from app.settings import AppSettings
+
+
+def store_dataset(upload: BinaryIO, name: str, settings: AppSettings) -> dict[str, Any]:
+    """Checks an upload and keeps its pictures under that name, whole or not at all.
+
+    Raises ``Conflict`` if the name is taken, and what ``keep_pictures`` raises.
+    """
+    target = settings.datasets_dir / name
+    if target.exists():
+        raise taken(name)
+    incoming = settings.datasets_dir / f".incoming-{uuid.uuid4().hex}"
+    incoming.mkdir(parents=True)
+    try:
+        contents = keep_pictures(upload, incoming / "pictures.zip", settings)
+        info = {
+            "name": name,
+            "pictures": contents.kept,
+            "skipped": len(contents.skipped),
+            "skipped_files": [
+                {"name": file, "reason": reason} for file, reason in contents.skipped[:MAX_NAMED]
+            ],
+            "bytes": (incoming / "pictures.zip").stat().st_size,
+            "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        (incoming / "info.json").write_text(json.dumps(info, indent=2))
+        try:
+            incoming.rename(target)
+        except OSError:  # another upload of that name was quicker
+            raise taken(name) from None
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    return info
+
+
+def read_dataset(name: str, settings: AppSettings) -> dict[str, Any]:
+    """What is known of a dataset; raises ``NotFound``. Only names that are listed are looked up."""
+    if name not in dataset_names(settings):
+        raise NotFound(f"there is no dataset {name!r}: GET /datasets lists what there is")
+    info: dict[str, Any] = json.loads((settings.datasets_dir / name / "info.json").read_text())
+    return info
+
+
+def dataset_names(settings: AppSettings) -> list[str]:
+    """The names of all datasets, sorted."""
+    found = settings.datasets_dir.glob("[!.]*/info.json")
+    return sorted(path.parent.name for path in found)
+
+
+def taken(name: str) -> Conflict:
+    """The refusal of a name that is in use."""
+    return Conflict(f"there is a dataset {name!r} already: choose another name")

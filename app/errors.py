@@ -1,0 +1,141 @@
+"""Every refusal of the service, as RFC 9457 problem+json, from one table.
+
+ServiceError
+├── InvalidRequest   422  a field is wrong: the detail says what to change
+├── NotFound         404  no such model, dataset or job
+├── Conflict         409  a name is taken, a job has ended
+├── TooLarge         413  the body is over a limit
+├── Unavailable      503  no worker, no Redis, queue full: try again after Retry-After
+└── Internal         500  our fault; the log has the request's id
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from redis import RedisError
+from starlette.exceptions import HTTPException
+
+log = logging.getLogger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class ServiceError(Exception):
+    """A refusal: a status, a short title and a sentence that says what to change."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.more = more  # further members of the problem object
+
+
+class InvalidRequest(ServiceError):
+    """422."""
+
+    status, title = 422, "Invalid request"
+
+
+class NotFound(ServiceError):
+    """404."""
+
+    status, title = 404, "Not found"
+
+
+class Conflict(ServiceError):
+    """409."""
+
+    status, title = 409, "Conflict"
+
+
+class TooLarge(ServiceError):
+    """413."""
+
+    status, title = 413, "Body too large"
+
+
+class Unavailable(ServiceError):
+    """503, with Retry-After in seconds."""
+
+    status, title = 503, "Service unavailable"
+
+    def __init__(self, detail: str, retry_after: int = 2, **more: Any) -> None:
+        super().__init__(detail, **more)
+        self.retry_after = retry_after
+
+
+class Internal(ServiceError):
+    """500."""
+
+
+REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a few seconds"
+
+
+def problem(status: int, title: str, detail: str, request: Request, **more: Any) -> JSONResponse:
+    """One problem object."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    request_id = getattr(request.state, "request_id", None)
+    return JSONResponse({**body, "request_id": request_id, **more}, status, media_type=PROBLEM_JSON)
+
+
+def sentence(error: dict[str, Any]) -> str:
+    """One of pydantic's errors as a sentence: where, what was given, what is expected."""
+    where = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path"))
+    if error["type"] == "json_invalid":
+        return f"the body is no JSON: {error['ctx']['error']}"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown field, leave it out"
+    if error["type"] == "missing":
+        return f"{where or 'body'}: required, but missing"
+    message = error["msg"].removeprefix("Value error, ")
+    given = repr(error["input"])
+    return f"{where or 'body'}: {message} (got {given if len(given) < 80 else given[:77] + '...'})"
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app a problem object; none carries a traceback."""
+
+    @app.exception_handler(ServiceError)
+    async def refuse(request: Request, error: ServiceError) -> JSONResponse:
+        answer = problem(error.status, error.title, error.detail, request, **error.more)
+        if isinstance(error, Unavailable):
+            answer.headers["Retry-After"] = str(error.retry_after)
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        told = [sentence(item) for item in error.errors()]
+        return await refuse(request, InvalidRequest("; ".join(told), errors=told))
+
+    @app.exception_handler(RedisError)
+    async def redis_away(request: Request, error: RedisError) -> JSONResponse:
+        log.warning("Redis: %s", error)
+        return await refuse(request, Unavailable(REDIS_AWAY))
+
+    @app.exception_handler(HTTPException)
+    async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, ServiceError):
+            return await refuse(request, error.__cause__)
+        answer = problem(error.status_code, error.detail, _framework_detail(error, request), request)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("request %s failed", getattr(request.state, "request_id", "?"), exc_info=error)
+        return await refuse(request, Internal("the service failed; it is not your request's fault"))
+
+
+def _framework_detail(error: HTTPException, request: Request) -> str:
+    if error.status_code == 404:
+        return f"there is no {request.url.path}: see /docs for the routes"
+    if error.status_code == 405:
+        return f"{request.method} is not offered at {request.url.path}: see the Allow header"
+    return error.detail

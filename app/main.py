@@ -1,0 +1,95 @@
+"""The API process: ``create_app(settings)`` makes it, uvicorn serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import redis.asyncio
+from celery import Celery
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from app import errors
+from app.coalesce import Coalescer, Publish
+from app.middleware import BodyLimit, RequestId
+from app.replies import BLOCK_SECONDS, Replies
+from app.routes import datasets, generate, jobs, models, status
+from app.services import Fleet, Services
+from app.settings import AppSettings
+from contract.jobs import JobStore
+from contract.messages import ImageBatch
+from contract.models import ModelLibrary
+from contract.queue import GENERATE_TASK, make_celery
+from contract.redis_client import command_client
+
+
+def create_app(settings: AppSettings | None = None) -> FastAPI:
+    """The application; nothing connects before it starts, and it starts without Redis too."""
+    settings = settings or AppSettings()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        patient = redis.asyncio.Redis.from_url(
+            settings.redis_url, socket_timeout=BLOCK_SECONDS + 5, socket_connect_timeout=3
+        )
+        services = make_services(settings, patient)
+        app.state.services = services
+        tasks = [
+            asyncio.create_task(services.replies.read_forever()),
+            asyncio.create_task(services.fleet.look_forever()),
+        ]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await patient.aclose()
+
+    app = FastAPI(
+        title="ViTGAN",
+        summary="Images from a Vision-Transformer GAN whose every patch is painted by a SIREN",
+        lifespan=lifespan,
+    )
+    errors.install(app)
+    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(RequestId)
+    for noun in (generate, datasets, jobs, models, status):
+        app.include_router(noun.router)
+    app.mount("/static", StaticFiles(directory=status.STATIC))
+    return app
+
+
+def make_services(settings: AppSettings, patient: redis.asyncio.Redis) -> Services:
+    """What the routes work with, on that Redis."""
+    commands = command_client(settings.redis_url)
+    celery = make_celery(settings.redis_url)
+    replies = Replies(patient)
+    return Services(
+        settings=settings,
+        library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
+        jobs=JobStore(commands),
+        celery=celery,
+        fleet=Fleet(commands),
+        replies=replies,
+        coalescer=Coalescer(
+            replies,
+            publisher(celery),
+            gather_seconds=settings.gather_seconds,
+            max_batch=settings.max_batch,
+            max_waiting=settings.max_waiting,
+            answer_seconds=settings.answer_seconds,
+        ),
+    )
+
+
+def publisher(celery: Celery) -> Publish:
+    """Queues a batch as one Celery message, in a thread: Celery's client blocks."""
+
+    def send(batch: ImageBatch) -> None:
+        celery.send_task(GENERATE_TASK, (batch.model_dump(),))
+
+    async def publish(batch: ImageBatch) -> None:
+        await asyncio.to_thread(send, batch)
+
+    return publish

@@ -1,0 +1,76 @@
+"""Datasets: POST /datasets takes a zip of pictures, GET tells what there is."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from app.datasets import dataset_names, read_dataset, store_dataset, taken
+from app.errors import InvalidRequest
+from app.schemas import Listing, page
+from app.services import Use
+from contract.messages import NAME_PATTERN
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "name"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "name": {"type": "string", "pattern": NAME_PATTERN},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("", status_code=201, summary="Upload a zip of pictures", openapi_extra=_FORM)
+async def upload(request: Request, use: Use) -> dict[str, Any]:
+    """Keeps the readable pictures of the zip; the answer names what was left out, and why.
+
+    curl -F name=cats -F file=@cats.zip localhost:8000/datasets
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise InvalidRequest("send multipart/form-data with the fields `file` (a zip) and `name`")
+    async with request.form(max_files=1, max_fields=1) as form:
+        file, name = form.get("file"), form.get("name")
+        if extra := set(form) - {"file", "name"}:
+            raise InvalidRequest(f"{', '.join(sorted(extra))}: unknown field, leave it out")
+        if not isinstance(file, UploadFile):
+            raise InvalidRequest("file: required, give a zip of pictures")
+        if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
+            raise InvalidRequest(
+                "name: required, 1 to 64 lower-case letters, digits, '.', '_' or '-', "
+                "beginning with a letter or digit"
+            )
+        if name in dataset_names(use.settings):
+            raise taken(name)
+        return await run_in_threadpool(store_dataset, file.file, name, use.settings)
+
+
+@router.get("", summary="List datasets")
+def listing(
+    use: Use, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+) -> Listing[dict[str, Any]]:
+    """All datasets by name, a page at a time."""
+    names = page(dataset_names(use.settings), str, limit, cursor)
+    items = [read_dataset(name, use.settings) for name in names.items]
+    return Listing(items=items, next_cursor=names.next_cursor)
+
+
+@router.get("/{name}", summary="One dataset")
+def one(name: str, use: Use) -> dict[str, Any]:
+    """What was kept, what was left out."""
+    return read_dataset(name, use.settings)

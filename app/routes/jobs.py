@@ -1,0 +1,89 @@
+"""Trainings: POST /train makes a job; GET /jobs tells how it stands; DELETE cancels it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from app.datasets import dataset_names
+from app.errors import REDIS_AWAY, Conflict, InvalidRequest, NotFound, Unavailable
+from app.schemas import Listing, TrainBody
+from app.services import Services, Use
+from contract.jobs import Job, JobFinishedError, NameTakenError
+from contract.messages import TrainRequest
+from contract.queue import TRAIN_TASK
+
+router = APIRouter(tags=["trainings"])
+
+
+@router.post("/train", status_code=202, summary="Train a model")
+def train(body: TrainBody, response: Response, use: Use) -> Job:
+    r"""Queues a training on an uploaded dataset; when it succeeds, its model can be drawn with.
+
+    curl -d '{"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 100}' \
+             -H 'Content-Type: application/json' localhost:8000/train
+    """
+    if body.dataset not in dataset_names(use.settings):
+        raise InvalidRequest(f"dataset: there is no {body.dataset!r}, GET /datasets lists what there is")
+    if body.kimg > use.settings.max_kimg:
+        raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
+    if body.name == "default" or body.name in {model.name for model in use.library.list()}:
+        raise Conflict(f"there is a model {body.name!r} already: choose another name")
+    try:
+        job_id = use.jobs.create(TrainRequest(**body.model_dump()))
+    except NameTakenError:
+        raise Conflict(f"a training is making {body.name!r} already: choose another name") from None
+    ring(job_id, use)
+    response.headers["Location"] = f"/jobs/{job_id}"
+    return use.jobs.get(job_id)
+
+
+def ring(job_id: str, use: Services) -> None:
+    """Tells a worker of the job; a job that nobody could be told of is cancelled again."""
+    try:
+        use.celery.send_task(TRAIN_TASK, (job_id,))
+    except (OperationalError, RedisError, OSError):
+        use.jobs.request_cancel(job_id)
+        raise Unavailable(REDIS_AWAY) from None
+
+
+@router.get("/jobs", summary="List jobs")
+def listing(
+    use: Use, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+) -> Listing[Job]:
+    """Jobs, newest first, a page at a time."""
+    try:
+        jobs = use.jobs.list(limit + 1, cursor)
+    except KeyError:
+        raise InvalidRequest("cursor: unknown, begin again without one") from None
+    more = len(jobs) > limit
+    return Listing(items=jobs[:limit], next_cursor=jobs[limit - 1].id if more else None)
+
+
+@router.get("/jobs/{job_id}", summary="One job")
+def one(job_id: str, use: Use) -> Job:
+    """Status and progress."""
+    try:
+        return use.jobs.get(job_id)
+    except KeyError:
+        raise no_job(job_id) from None
+
+
+@router.delete("/jobs/{job_id}", status_code=202, summary="Cancel a job")
+def cancel(job_id: str, use: Use) -> Job:
+    """A queued job is cancelled at once; a running one within seconds."""
+    try:
+        use.jobs.request_cancel(job_id)
+    except KeyError:
+        raise no_job(job_id) from None
+    except JobFinishedError:
+        raise Conflict(f"job {job_id} has ended: there is nothing to cancel") from None
+    return use.jobs.get(job_id)
+
+
+def no_job(job_id: str) -> NotFound:
+    """The refusal of an unknown id."""
+    return NotFound(f"there is no job {job_id!r}: GET /jobs lists what there is")

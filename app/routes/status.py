@@ -1,0 +1,46 @@
+"""Alive, ready, and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse
+
+from app.services import Use
+from contract.queue import GENERATE, TRAIN
+
+router = APIRouter(tags=["status"])
+
+STATIC = Path(__file__).resolve().parent.parent / "static"
+PAGE_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'"
+
+
+@router.get("/healthz", summary="Alive?")
+def healthz() -> dict[str, str]:
+    """This process answers."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", summary="Ready?", responses={503: {"description": "says what is missing"}})
+def readyz(response: Response, use: Use) -> dict[str, Any]:
+    """Redis and an image worker answer; a missing training worker is told, but only trainings wait."""
+    use.fleet.look()
+    missing = use.fleet.missing()
+    if missing:
+        response.status_code = 503
+        response.headers["Retry-After"] = "2"
+    return {
+        "status": "missing" if missing else "ready",
+        "missing": missing,
+        "redis": use.fleet.redis_answers,
+        "image_workers": use.fleet.workers.get(GENERATE, 0),
+        "training_workers": use.fleet.workers.get(TRAIN, 0),
+    }
+
+
+@router.get("/", include_in_schema=False)
+def studio() -> FileResponse:
+    """The page: a grid of seeds to look through."""
+    return FileResponse(STATIC / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})

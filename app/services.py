@@ -1,0 +1,85 @@
+"""What the routes work with, made once a process by the lifespan and kept on ``app.state``."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated, cast
+
+from celery import Celery
+from fastapi import Depends, Request
+from redis import Redis, RedisError
+
+from app.coalesce import Coalescer
+from app.errors import REDIS_AWAY, NotFound, Unavailable
+from app.replies import Replies
+from app.settings import AppSettings
+from contract.jobs import JobStore
+from contract.models import ModelLibrary, PublishedModel
+from contract.presence import alive
+from contract.queue import GENERATE, TRAIN
+
+LOOK_SECONDS = 1.0
+
+
+@dataclass
+class Fleet:
+    """Who is alive, looked at once a second."""
+
+    redis: Redis
+    redis_answers: bool = False
+    workers: dict[str, int] = field(default_factory=dict)
+
+    def missing(self) -> list[str]:
+        """What keeps images from being drawn, as sentences; empty when all is well."""
+        if not self.redis_answers:
+            return [REDIS_AWAY]
+        if not self.workers.get(GENERATE):
+            return ["no image worker is running: start one with `vitgan worker`, or wait for it"]
+        return []
+
+    def look(self) -> None:
+        """Asks Redis for the workers that have beaten lately."""
+        try:
+            self.workers = {queue: alive(self.redis, queue) for queue in (GENERATE, TRAIN)}
+            self.redis_answers = True
+        except RedisError:
+            self.workers, self.redis_answers = {}, False
+
+    async def look_forever(self) -> None:
+        """``look``, again and again."""
+        while True:
+            await asyncio.to_thread(self.look)
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a route may need."""
+
+    settings: AppSettings
+    library: ModelLibrary
+    jobs: JobStore
+    celery: Celery
+    fleet: Fleet
+    replies: Replies
+    coalescer: Coalescer
+
+    def model(self, name: str) -> PublishedModel:
+        """The model of that name, or the one that ``default`` names; raises ``NotFound``."""
+        try:
+            return self.library.get(self.settings.default_model if name == "default" else name)
+        except KeyError:
+            raise NotFound(f"there is no model {name!r}: GET /models lists what there is") from None
+
+    def require_fleet(self) -> None:
+        """Raises ``Unavailable`` if images cannot be drawn now."""
+        if missing := self.fleet.missing():
+            raise Unavailable(missing[0])
+
+
+def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+Use = Annotated[Services, Depends(_services)]

@@ -1,0 +1,32 @@
+"""What the API process can be told."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from contract.messages import MAX_SIDE
+from contract.settings import SharedSettings
+
+
+class AppSettings(SharedSettings):
+    """Settings of the API."""
+
+    default_model: str = Field("emoji-32", description="the model that `default` names")
+    max_side: int = Field(MAX_SIDE, ge=1, le=MAX_SIDE, description="pixels of an image's side")
+    max_pixels: int = Field(64_000_000, ge=1, description="pixels of one image")
+    gather_seconds: float = Field(
+        0.002, ge=0, description="how long a request waits for others to be drawn with"
+    )
+    max_batch: int = Field(32, ge=1, description="images of one batch")
+    max_waiting: int = Field(
+        1024, ge=1, description="images that may wait in this process; more are refused with 503"
+    )
+    answer_seconds: float = Field(
+        60, gt=0, description="how long a client waits for the next bytes of its image"
+    )
+    max_kimg: float = Field(100_000, gt=0, description="thousand pictures of one training")
+    max_upload_bytes: int = Field(512 * 2**20, ge=1, description="size of an uploaded archive")
+    max_unpacked_bytes: int = Field(2 * 2**30, ge=1, description="size of all files in an archive")
+    max_members: int = Field(100_000, ge=1, description="files in an archive")
+    max_picture_bytes: int = Field(64 * 2**20, ge=1, description="size of one picture's file")
+    max_picture_pixels: int = Field(64_000_000, ge=1, description="pixels of one uploaded picture")

@@ -1,0 +1,5 @@
+"""``python -m cli`` is ``vitgan``."""
+
+from cli.main import app
+
+app()

@@ -1,0 +1,125 @@
+"""The commands of ``vitgan``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.values import MAX_SEED, parse_resolution, parse_seeds
+
+app = typer.Typer(
+    name="vitgan",
+    help="Train ViTGAN on your pictures, draw with it, and serve it over HTTP.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+# Idle OpenMP threads sleep instead of spinning: API, workers and trainings share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+Host = Annotated[str, typer.Option(envvar="HOST", help="Address to listen on.")]
+Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Port to listen on.")]
+
+
+@app.command()
+def up(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """Start everything here: Redis (embedded unless REDIS_URL is set), workers and the API."""
+    from cli.supervisor import run
+
+    raise typer.Exit(run(host, port))
+
+
+@app.command()
+def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """Start the API alone."""
+    import uvicorn
+
+    from app.main import create_app
+
+    uvicorn.run(create_app(), host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+
+
+@app.command()
+def worker() -> None:
+    """Start an image worker."""
+    from worker.main import run_image_worker
+    from worker.settings import WorkerSettings
+
+    run_image_worker(WorkerSettings())
+
+
+@app.command()
+def trainer() -> None:
+    """Start a training worker."""
+    from worker.main import run_training_worker
+    from worker.settings import WorkerSettings
+
+    run_training_worker(WorkerSettings())
+
+
+@app.command(hidden=True)
+def valkey(folder: Path, port: int) -> None:
+    """Run the embedded Valkey until a signal ends it."""
+    from cli.valkey import run
+
+    run(folder, port)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder or zip of pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    preset: Annotated[str, typer.Option(help="Sizes of the networks.")] = "vitgan-ti-32",
+    kimg: Annotated[float, typer.Option(min=0.001, help="Thousand pictures to train on.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
+    batch: Annotated[int | None, typer.Option(min=2, help="Instead of the preset's.")] = None,
+    tick: Annotated[float, typer.Option(min=0.001, help="kimg between grids and checkpoints.")] = 4,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after that time.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Progress as JSON lines.")] = False,
+) -> None:
+    """Train on a folder or zip of pictures; Ctrl-C saves, --resume goes on."""
+    from cli.local import run_training
+    from worker.engine import use_threads
+
+    use_threads(threads)
+    with _Sentences():
+        code = run_training(
+            data, preset, kimg, out, seed=seed, batch=batch, tick_kimg=tick,
+            max_minutes=max_minutes, resume=resume, device=device, as_json=json,
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
+def generate(
+    seeds: Annotated[str, typer.Option(help="Numbers and ranges: 0-15,20.")],
+    out: Annotated[Path, typer.Option(help="Folder for seed0042.png files.")],
+    resolution: Annotated[str, typer.Option(help="512 or 333x200.")] = "256",
+    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "emoji-32",
+    truncation: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
+) -> None:
+    """Draw seeds into PNG files, the same bytes as the service sends."""
+    from cli.local import run_generation
+
+    with _Sentences():
+        width, height = parse_resolution(resolution)
+        run_generation(model, parse_seeds(seeds), width, height, truncation, out)
+
+
+class _Sentences:
+    """Turns a ``ValueError`` into one sentence on standard error and exit code 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if isinstance(error, ValueError):
+            typer.echo(f"vitgan: {error}", err=True)
+            raise typer.Exit(2)

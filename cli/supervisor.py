@@ -1,0 +1,268 @@
+"""``vitgan up``: Redis, an image worker, a training worker and the API, started and stopped together."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import httpx
+from redis import Redis, RedisError
+
+from contract.presence import alive
+from contract.queue import GENERATE, TRAIN
+from contract.redis_client import command_client
+from contract.settings import SharedSettings
+
+READY_SECONDS = 90  # a cold disk may take long to load PyTorch
+STOP_SECONDS = 8.0  # for API and workers together; what is left then is killed
+FIRST = Path("first.png")
+FIRST_SEED = 7
+
+
+class UpError(Exception):
+    """Why the service cannot run, as a sentence."""
+
+
+@dataclass
+class Child:
+    """One process of ours, in a session of its own: a Ctrl-C reaches it only through us."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @classmethod
+    def start(cls, name: str, command: list[str], env: dict[str, str], logs: Path) -> Child:
+        """Starts ``vitgan <command>``; what it says goes to its log."""
+        log = logs / f"{name}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cli", *command],
+                env=env, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        return cls(name, process, log)
+
+    def kill_rest(self) -> None:
+        """Ends whatever is left of its session."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+
+def run(host: str, port: int) -> int:
+    """Starts everything, says when it is ready, and waits for a signal; gives the exit code."""
+    children: list[Child] = []
+    stop = _Stop()
+    try:
+        with _data_folder() as settings:
+            check_port(host, port)
+            _start(children, host, port, settings, stop)
+            _draw_first(host, port)
+            while not stop.asked:
+                _check_children(children)
+                time.sleep(0.2)
+    except _StopAsked:
+        pass
+    except UpError as error:
+        print(f"vitgan up: {error}", file=sys.stderr)
+        return 1
+    finally:
+        _stop(children)
+    print("stopped")
+    return 0
+
+
+class _StopAsked(Exception):
+    """A signal came while we were starting."""
+
+
+class _Stop:
+    """Remembers that Ctrl-C or SIGTERM came."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+
+    def check(self) -> None:
+        if self.asked:
+            raise _StopAsked
+
+
+@contextlib.contextmanager
+def _data_folder() -> Iterator[SharedSettings]:
+    """The data folder, for this service alone while it runs."""
+    settings = SharedSettings()
+    folder = settings.data_dir
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        lock: IO[bytes] = (folder / "lock").open("wb")
+    except OSError as error:
+        raise UpError(f"cannot write to {folder}: {error.strerror}, set VITGAN_DATA_DIR") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UpError(
+                f"another `vitgan up` uses {folder.resolve()}: stop it, or set VITGAN_DATA_DIR"
+            ) from None
+        yield settings
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises ``UpError`` if nothing can listen there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise UpError(f"port {port} is in use: stop what uses it, or set PORT") from None
+            raise UpError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+def _start(children: list[Child], host: str, port: int, settings: SharedSettings, stop: _Stop) -> None:
+    env = dict(os.environ)
+    logs = settings.data_dir / "logs"
+    if "REDIS_URL" in env or "VITGAN_REDIS_URL" in env:
+        url = settings.redis_url
+    else:
+        redis_port = _free_port()
+        url = f"redis://127.0.0.1:{redis_port}/0"
+        folder = str(settings.data_dir / "valkey")
+        children.append(Child.start("valkey", ["valkey", folder, str(redis_port)], env, logs))
+    env["REDIS_URL"] = url
+    redis = command_client(url)
+    _await(
+        "redis",
+        lambda: _pings(redis),
+        children,
+        stop,
+        patience=READY_SECONDS if children else 5,
+        url=url,
+    )
+    for name, command in (
+        ("image-worker", ["worker"]),
+        ("training-worker", ["trainer"]),
+        ("api", ["api", "--host", host, "--port", str(port)]),
+    ):
+        children.append(Child.start(name, command, env, logs))
+    _await("image worker", lambda: _is_alive(redis, GENERATE), children, stop)
+    _await("training worker", lambda: _is_alive(redis, TRAIN), children, stop)
+    _await("api", lambda: _answers(f"{_address(host, port)}/readyz"), children, stop)
+
+
+def _await(
+    what: str,
+    ready: Callable[[], bool],
+    children: list[Child],
+    stop: _Stop,
+    patience: float = READY_SECONDS,
+    url: str = "",
+) -> None:
+    """Waits until ``ready``, or raises ``UpError`` if a child ends or time runs out."""
+    started = time.monotonic()
+    while not ready():
+        stop.check()
+        _check_children(children)
+        if time.monotonic() - started > patience:
+            where = f" at {_without_password(url)}: start it, or unset REDIS_URL" if url else ""
+            raise UpError(f"{what} does not answer{where}")
+        time.sleep(0.1)
+    print(f"  {what} ready", flush=True)
+
+
+def _check_children(children: list[Child]) -> None:
+    for child in children:
+        if child.process.poll() is not None:
+            raise UpError(f"{child.name} ended ({child.last_words()}); its log is {child.log}")
+
+
+def _draw_first(host: str, port: int) -> None:
+    """One picture through the whole path, and the words to ask for more."""
+    address = _address(host, port)
+    body = {"seed": FIRST_SEED, "resolution": 256}
+    answer = httpx.post(f"{address}/generate", json=body, timeout=60)
+    if answer.status_code != 200:
+        raise UpError(f"the first picture failed: {answer.json()['detail']}")
+    FIRST.write_bytes(answer.content)
+    print(
+        f"\n{address}\n"
+        f"  first picture: {FIRST.resolve()}\n"
+        f"  curl -d '{{\"seed\": 42, \"resolution\": 256}}' -H 'Content-Type: application/json' "
+        f"{address}/generate -o seed0042.png\n"
+        "Ctrl-C stops everything.",
+        flush=True,
+    )
+
+
+def _stop(children: list[Child]) -> None:
+    """API and workers first, Redis last; what does not end in time is killed."""
+    redis = [child for child in children if child.name == "valkey"]
+    rest = [child for child in children if child.name != "valkey"]
+    for group, seconds in ((rest, STOP_SECONDS), (redis, 1.5)):
+        for child in group:
+            child.process.terminate()
+        until = time.monotonic() + seconds
+        for child in group:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0, until - time.monotonic()))
+            child.kill_rest()
+
+
+def _pings(redis: Redis) -> bool:
+    try:
+        return bool(redis.ping())
+    except RedisError:
+        return False
+
+
+def _is_alive(redis: Redis, queue: str) -> bool:
+    try:
+        return alive(redis, queue) > 0
+    except RedisError:
+        return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _address(host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 we compare
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"

@@ -1,0 +1,38 @@
+"""Values as people write them on a command line."""
+
+from __future__ import annotations
+
+import re
+
+MAX_SEED = 2**32 - 1
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0-15,20`` to seeds, ends included; raises ``ValueError`` with a sentence."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not match:
+            raise ValueError(f"seeds {text!r}: give numbers and ranges such as 0-15,20")
+        first = int(match[1])
+        last = int(match[2] or first)
+        if not first <= last <= MAX_SEED:
+            raise ValueError(f"seeds {part!r}: give a rising range from 0 to {MAX_SEED}")
+        seeds.extend(range(first, last + 1))
+    return seeds
+
+
+def parse_resolution(text: str) -> tuple[int, int]:
+    """``512`` or ``333x200`` to (width, height); raises ``ValueError`` with a sentence."""
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not all(1 <= side <= 65_536 for side in sides):
+        raise ValueError(f"resolution {text!r}: give 512 or 333x200, sides from 1 to 65536")
+    return sides
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,0 +1,25 @@
+"""Every Redis key of ours, in one place."""
+
+JOBS = "vitgan:jobs"  # zset: id -> time of creation
+JOBS_QUEUED = "vitgan:jobs:queued"  # zset: id -> time of creation, of those that wait
+JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
+
+
+def job(job_id: str) -> str:
+    """Hash: the job's record."""
+    return f"vitgan:job:{job_id}"
+
+
+def workers(queue: str) -> str:
+    """Zset: worker id -> Redis time of its last beat."""
+    return f"vitgan:workers:{queue}"
+
+
+def replies(api_id: str) -> str:
+    """List: frames on their way to one API process."""
+    return f"vitgan:replies:{api_id}"
+
+
+def credits(request_id: str) -> str:
+    """List: one entry a chunk that a client has taken, or a word that it has gone."""
+    return f"vitgan:credits:{request_id}"

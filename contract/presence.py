@@ -1,0 +1,57 @@
+"""Who is alive: every worker beats into a sorted set, by Redis's clock."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import cast
+
+from redis import Redis, RedisError
+
+from contract import keys
+
+BEAT_SECONDS = 1.0
+ALIVE_SECONDS = 5.0  # a worker that has not beaten for so long is gone
+
+# KEYS: workers. ARGV: id, seconds after which a silent worker is forgotten.
+_BEAT = """
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+"""
+# KEYS: workers. ARGV: seconds.
+_ALIVE = "return redis.call('ZCOUNT', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"
+
+
+def alive(redis: Redis, queue: str) -> int:
+    """Number of workers of that queue that have beaten lately."""
+    return int(cast(int, redis.eval(_ALIVE, 1, keys.workers(queue), str(ALIVE_SECONDS))))
+
+
+class Beating:
+    """Beats in a thread of its own from ``start`` to ``stop``; a Redis that is away is waited for."""
+
+    def __init__(self, redis: Redis, queue: str, worker_id: str) -> None:
+        self.redis, self.queue, self.worker_id = redis, queue, worker_id
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def start(self) -> None:
+        """Begins to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops, and takes the worker off the list at once."""
+        self._stopping.set()
+        self._thread.join(timeout=2)
+        try:
+            self.redis.zrem(keys.workers(self.queue), self.worker_id)
+        except RedisError:
+            return  # it will be forgotten after ALIVE_SECONDS
+
+    def _run(self) -> None:
+        beat = self.redis.register_script(_BEAT)
+        while not self._stopping.is_set():
+            with contextlib.suppress(RedisError):  # the next beat will do
+                beat(keys=[keys.workers(self.queue)], args=[self.worker_id, 60])
+            self._stopping.wait(BEAT_SECONDS)

@@ -1,0 +1,43 @@
+"""Celery's part: two queues, two tasks, and an app that is set up alike on both sides.
+
+Celery only rings. Images answer through ``contract.stream``, jobs are true in ``contract.jobs``: there
+is no result backend.
+"""
+
+from __future__ import annotations
+
+from celery import Celery
+
+GENERATE = "generate"  # queue and task: draw one batch of images
+TRAIN = "train"  # queue and task: a doorbell that carries a job's id
+
+GENERATE_TASK = "vitgan.generate"
+TRAIN_TASK = "vitgan.train"
+
+
+def make_celery(redis_url: str) -> Celery:
+    """A Celery app on that Redis. Messages are JSON only and are acknowledged when done."""
+    celery = Celery("vitgan", broker=redis_url, set_as_current=False)
+    celery.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_publish_retry=False,  # a retry after a time-out may have rung already
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 3600,
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+        },
+        task_default_queue=GENERATE,
+        task_routes={GENERATE_TASK: {"queue": GENERATE}, TRAIN_TASK: {"queue": TRAIN}},
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+    )
+    return celery

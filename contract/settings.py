@@ -1,0 +1,43 @@
+"""Settings that the API and the workers must agree on; each room adds its own to these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
+
+
+class SharedSettings(BaseSettings):
+    """Read from ``VITGAN_<NAME>`` environment variables."""
+
+    model_config = SettingsConfigDict(env_prefix="VITGAN_", frozen=True, populate_by_name=True)
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        validation_alias=AliasChoices("redis_url", "VITGAN_REDIS_URL", "REDIS_URL"),
+        description="Redis or Valkey; the URL's database holds the queue, the jobs and the replies",
+    )
+    data_dir: Path = Field(
+        Path("var"), description="folder shared by all processes: datasets, runs and trained models"
+    )
+    shipped_models_dir: Path = Field(
+        SHIPPED_MODELS, description="folder of read-only models that come with the service"
+    )
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Uploaded datasets, a folder each."""
+        return self.data_dir / "datasets"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Trainings, a folder each, named by the job's id."""
+        return self.data_dir / "runs"
+
+    @property
+    def trained_models_dir(self) -> Path:
+        """Models that trainings have published, a folder each."""
+        return self.data_dir / "models"

@@ -1,0 +1,57 @@
+"""Bytes from a worker back to the API process that waits, as raw frames on a Redis list.
+
+A frame is ``id (16) | kind (1) | length of meta (2) | meta, JSON | bytes``. Meta comes with an image's
+first frame. A worker may send ``WINDOW`` DATA frames ahead; each further one waits for a credit, which
+the API gives when the client has taken a chunk. So memory stays flat however large the image.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+CHUNK = 240 * 1024  # bytes of a frame's payload; just below a jump in the allocator's size classes
+WINDOW = 8  # DATA frames that may be under way
+CREDIT = b"1"
+GONE = b"0"  # instead of a credit: the client has left, stop
+STALL_SECONDS = 30  # a worker gives up on a client that takes nothing for so long
+REPLY_TTL = 120  # seconds until frames that nobody collects vanish
+
+_HEADER = struct.Struct(">16sBH")
+
+
+class Kind(IntEnum):
+    """What a frame brings."""
+
+    DATA = 0  # bytes, more to come
+    LAST = 1  # bytes, the image is complete
+    ERROR = 2  # no image: meta says why
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame."""
+
+    id: str  # 32 hex digits
+    kind: Kind
+    payload: bytes = b""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """To bytes on the wire."""
+        meta = json.dumps(self.meta).encode() if self.meta else b""
+        return _HEADER.pack(bytes.fromhex(self.id), self.kind, len(meta)) + meta + self.payload
+
+    @classmethod
+    def decode(cls, data: bytes) -> Frame:
+        """From bytes on the wire; raises ``ValueError`` if they are no frame."""
+        try:
+            id_, kind, length = _HEADER.unpack_from(data)
+            start = _HEADER.size + length
+            meta = json.loads(data[_HEADER.size : start]) if length else {}
+            return cls(id_.hex(), Kind(kind), data[start:], meta)
+        except struct.error as error:
+            raise ValueError(f"not a frame: {error}") from error

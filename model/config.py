@@ -1,0 +1,163 @@
+"""Sizes, training settings and the table of presets.
+
+Every field is glossed: its unit, its range and where the value comes from. "paper" is Lee et al.,
+*ViTGAN: Training GANs with Vision Transformers*, ICLR 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator's shape; with the weights, all that decides what a seed looks like."""
+
+    resolution: int = 32  # native side in pixels: what it was trained at, not a limit
+    grid: int = 8  # tokens a side; the paper keeps 8 x 8 at every resolution
+    z_dim: int = 384  # size of the latent z; the paper: equal to the width
+    mapping_layers: int = 8  # depth of the mapping network (StyleGAN's 8)
+    width: int = 384  # D, the width of tokens and of the style w
+    blocks: int = 4  # transformer blocks; the paper: 4 at 32 px, 6 at 64 px
+    heads: int = 6  # attention heads, each width / heads wide
+    mlp_ratio: int = 4  # width of a block's MLP over D; the paper: 1536 / 384
+    siren_width: int = 192  # width of the painter's two sine layers: the price of a pixel
+    fourier_dim: int = 192  # number of Fourier features sin(W v) of a pixel's position
+    fourier_std: float = 1.5  # initial std of W, radians per half patch: smooth within a patch at first
+    demodulate: bool = True  # CIPS demodulates the modulated weights, the paper's text does not
+
+    def __post_init__(self) -> None:
+        for name in ("resolution", "grid", "z_dim", "mapping_layers", "width", "blocks", "heads",
+                     "mlp_ratio", "siren_width", "fourier_dim"):  # fmt: skip
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"generator.{name} is {value!r}: give a whole number of 1 or more")
+        if self.resolution % self.grid:
+            raise ValueError(
+                f"generator.resolution is {self.resolution}: give a multiple of grid={self.grid}"
+            )
+        if self.width % self.heads:
+            raise ValueError(f"generator.width is {self.width}: give a multiple of heads={self.heads}")
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels at the native resolution."""
+        return self.resolution // self.grid
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminator's shape."""
+
+    resolution: int = 32  # side of the pictures it judges, in pixels
+    patch: int = 4  # stride of the patches; each is 2 * patch wide (overlap patch / 2, paper 3.2)
+    width: int = 384  # D
+    blocks: int = 4  # transformer blocks
+    heads: int = 6  # attention heads
+    mlp_ratio: int = 4  # width of a block's MLP over D
+    query_gain: float = 0.25  # initial gain of the tied W_q = W_k: at 1 each token sees only itself
+
+    def __post_init__(self) -> None:
+        if self.patch < 2 or self.patch % 2 or self.resolution % self.patch:
+            raise ValueError(
+                f"discriminator.patch is {self.patch}: give an even divisor of resolution={self.resolution}"
+            )
+        if self.width % self.heads:
+            raise ValueError(f"discriminator.width is {self.width}: give a multiple of heads={self.heads}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the two are trained."""
+
+    batch: int = 64  # pictures a step
+    learning_rate: float = 3e-4  # Adam's, for both networks
+    beta1: float = 0.0  # Adam's first moment (paper: 0)
+    beta2: float = 0.99  # Adam's second moment (paper: 0.99)
+    bcr_real: float = 0.2  # lambda_real of balanced consistency; paper 10, at another output scale
+    bcr_fake: float = 0.2  # lambda_fake
+    ema_half_life_kimg: float = 20.0  # half-life of the averaged generator, thousand pictures
+    ema_rampup: float = 0.05  # early on the half-life is this share of the pictures seen
+    oversample: int = 4  # pictures are kept this much finer than the resolution, and training samples
+    # real and generated ones on pixel grids shifted alike by k / oversample of a pixel, |shift| <= 1/2:
+    # the painter is supervised up to its patch's border, not at the pixel centres alone; 1: no shifts
+    mirror: bool = True  # flip half of the real pictures left to right
+
+    def __post_init__(self) -> None:
+        if self.batch < 2:
+            raise ValueError(f"training.batch is {self.batch}: give 2 or more")
+        if self.oversample < 1:
+            raise ValueError(f"training.oversample is {self.oversample}: give 1 or more")
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f"training.learning_rate is {self.learning_rate}: give 0 < rate < 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole experiment: both networks and their training."""
+
+    preset: str
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
+    training: TrainingConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dict, as it stands in ``config.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Config:
+        """The inverse of ``to_dict``; unknown fields raise ``TypeError``."""
+        return cls(
+            preset=data["preset"],
+            generator=GeneratorConfig(**data["generator"]),
+            discriminator=DiscriminatorConfig(**data["discriminator"]),
+            training=TrainingConfig(**data["training"]),
+        )
+
+
+def _paper(name: str, resolution: int, width: int, blocks: int, heads: int, batch: int) -> Config:
+    """A preset in the paper's proportions: z, w and tokens share one width, on an 8 x 8 grid."""
+    return Config(
+        preset=name,
+        generator=GeneratorConfig(
+            resolution=resolution, z_dim=width, width=width, blocks=blocks, heads=heads
+        ),
+        discriminator=DiscriminatorConfig(
+            resolution=resolution, patch=resolution // 8, width=width, blocks=blocks, heads=heads
+        ),
+        training=TrainingConfig(batch=batch, oversample=2),
+    )
+
+
+_TINY = Config(
+    preset="vitgan-ti-32",
+    generator=GeneratorConfig(
+        resolution=32, z_dim=128, mapping_layers=2, width=96, blocks=3, heads=3,
+        siren_width=64, fourier_dim=64,
+    ),
+    discriminator=DiscriminatorConfig(resolution=32, patch=4, width=96, blocks=3, heads=3),
+    training=TrainingConfig(batch=64),
+)  # fmt: skip
+
+PRESETS: dict[str, Config] = {
+    config.preset: config
+    for config in (
+        _TINY,
+        _paper("vitgan-s-32", 32, width=384, blocks=4, heads=6, batch=128),
+        _paper("vitgan-s-64", 64, width=384, blocks=6, heads=6, batch=128),
+        _paper("vitgan-b-128", 128, width=768, blocks=12, heads=12, batch=128),
+    )
+}
+
+
+def preset(name: str, batch: int | None = None) -> Config:
+    """The preset of that name, with another batch size if one is given.
+
+    Raises ``ValueError`` that lists the names if there is none.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset {name!r} is unknown: choose one of {', '.join(PRESETS)}")
+    config = PRESETS[name]
+    return config if batch is None else replace(config, training=replace(config.training, batch=batch))

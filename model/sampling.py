@@ -1,0 +1,64 @@
+"""Seeds to latents, and the fixed grid of seeds that a training shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from model.generator import Generator
+
+# A matrix product's row has the same bits in every batch of 16 rows or more; with fewer the CPU's
+# kernels differ. Styles have one row an image, so small batches are padded to this.
+STABLE_ROWS = 16
+
+
+def latent(seed: int, z_dim: int) -> Tensor:
+    """StyleGAN's convention: ``RandomState(seed).randn(z_dim)``, seed in 0..2**32-1; [z_dim] float32."""
+    return torch.from_numpy(np.random.RandomState(seed).randn(z_dim)).float()
+
+
+def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
+    """One latent a seed: [B, z_dim]."""
+    return torch.stack([latent(seed, z_dim) for seed in seeds])
+
+
+@torch.inference_mode()
+def sample_tokens(generator: Generator, seeds: Sequence[int], truncations: Sequence[float]) -> Tensor:
+    """Tokens [B, L, D] of those seeds, each the same to the bit whatever else is in the batch."""
+    z = latents(seeds, generator.config.z_dim)
+    psi = torch.tensor(truncations)
+    short = max(0, STABLE_ROWS - len(seeds))
+    w = generator.truncate(
+        generator.mapping(F.pad(z, (0, 0, 0, short), value=1.0)), F.pad(psi, (0, short), value=1.0)
+    )
+    return generator.tokens(w, count=len(seeds))
+
+
+@torch.no_grad()
+def native_pictures(generator: Generator, seeds: Sequence[int], batch: int = 50) -> Tensor:
+    """Those seeds at the native resolution, clamped to -1..1: [len(seeds), 3, r, r] on the CPU."""
+    device = generator.w_mean.device
+    z = latents(seeds, generator.config.z_dim).to(device)
+    return torch.cat([generator(part).clamp(-1, 1).float().cpu() for part in torch.split(z, batch)])
+
+
+def grid_image(pictures: Tensor, columns: int, zoom: int = 1) -> Image.Image:
+    """Pictures [B, 3, r, r] in -1..1 laid out row by row, each pixel drawn ``zoom`` wide."""
+    rows = -(-len(pictures) // columns)
+    side = pictures.shape[-1]
+    sheet = torch.full((rows * columns, 3, side, side), 1.0)
+    sheet[: len(pictures)] = pictures
+    sheet = sheet.view(rows, columns, 3, side, side).permute(0, 3, 1, 4, 2)  # [rows, y, columns, x, 3]
+    array = quantise(sheet).reshape(rows * side, columns * side, 3).numpy()
+    image = Image.fromarray(array)
+    return image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
+
+
+def quantise(values: Tensor) -> Tensor:
+    """-1..1 to the nearest of 0..255, in place where it can be; what lies outside is clamped."""
+    return values.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)

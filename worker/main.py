@@ -1,0 +1,76 @@
+"""A worker process: Celery with one queue, a presence that beats, and clients of its own for Redis."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from typing import Any
+
+from celery import Celery, signals
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from contract.jobs import JobStore
+from contract.messages import ImageBatch
+from contract.models import ModelLibrary
+from contract.presence import Beating
+from contract.queue import GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
+from contract.redis_client import command_client
+from contract.stream import STALL_SECONDS
+from worker.engine import Engine, use_threads
+from worker.images import draw_batch
+from worker.settings import WorkerSettings
+from worker.trainer import run_job
+
+log = logging.getLogger(__name__)
+
+
+def run_image_worker(settings: WorkerSettings) -> None:
+    """Draws batches until a signal stops it."""
+    use_threads(settings.threads)
+    engine = Engine(
+        ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
+        settings.loaded_models,
+    )
+    redis = Redis.from_url(settings.redis_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
+    celery = make_celery(settings.redis_url)
+
+    @celery.task(name=GENERATE_TASK)
+    def generate(batch: dict[str, Any]) -> None:
+        draw_batch(ImageBatch.model_validate(batch), engine, redis)
+
+    _run(celery, GENERATE, settings.slots, settings)
+
+
+def run_training_worker(settings: WorkerSettings) -> None:
+    """Runs trainings, one at a time, until a signal stops it."""
+    store = JobStore(command_client(settings.redis_url))
+    celery = make_celery(settings.redis_url)
+    stopping = threading.Event()
+    signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
+
+    @celery.task(name=TRAIN_TASK)
+    def train(job_id: str) -> None:
+        if run_job(job_id, store, settings, stopping):
+            celery.send_task(TRAIN_TASK, (job_id,))
+
+    _run(celery, TRAIN, 1, settings)
+
+
+def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings) -> None:
+    """Starts Celery's worker on a pool of threads; returns when it has stopped."""
+    name = f"{queue}-{os.getpid()}@{socket.gethostname()}"
+    beating = Beating(command_client(settings.redis_url), queue, name)
+    signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: beating.stop(), weak=False)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    celery.worker_main(
+        [
+            "worker", "--pool=threads", f"--concurrency={slots}", f"--queues={queue}",
+            f"--hostname={name}", "--loglevel=WARNING", "--without-gossip", "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )  # fmt: skip

@@ -1,0 +1,24 @@
+"""What a worker process can be told."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from contract.settings import SharedSettings
+
+
+class WorkerSettings(SharedSettings):
+    """Settings of both kinds of worker."""
+
+    threads: int = Field(
+        0, ge=0, description="CPU threads that draw one batch or train one model; 0: all cores"
+    )
+    slots: int = Field(
+        8, ge=1, description="batches an image worker holds: one is drawn, others encode or stream"
+    )
+    loaded_models: int = Field(4, ge=1, description="models an image worker keeps in memory")
+    stop_seconds: float = Field(
+        7,
+        gt=0,
+        description="time a training has to write its checkpoint when the worker is stopped",
+    )

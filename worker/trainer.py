@@ -1,0 +1,158 @@
+"""One training job: claimed, run as a subprocess, told about, published.
+
+The subprocess is ``vitgan train --json``: it has its own memory, can be stopped by a signal, and
+prints its progress as JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from redis import RedisError
+
+from contract.jobs import Beat, Claim, JobStore
+from contract.models import ModelLibrary
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+
+
+class Training:
+    """A running subprocess and the last progress it told; use it as a context."""
+
+    def __init__(self, claim: Claim, settings: WorkerSettings) -> None:
+        request = claim.request
+        self.run = settings.runs_dir / claim.job_id
+        self.run.mkdir(parents=True, exist_ok=True)
+        self.progress: dict[str, Any] | None = None
+        self._errors = (self.run / "stderr.log").open("w+")
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "cli", "train",
+                str(settings.datasets_dir / request.dataset / "pictures.zip"),
+                "--preset", request.preset, "--kimg", str(request.kimg), "--seed", str(request.seed),
+                "--out", str(self.run), "--resume", "--json", "--threads", str(settings.threads),
+            ],
+            stdout=subprocess.PIPE, stderr=self._errors, text=True,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def stop(self, seconds: float) -> None:
+        """Asks it to write a checkpoint and end; kills it if it takes longer."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def error(self) -> str:
+        """The last line it said on standard error."""
+        self._errors.seek(0)
+        lines = [line for line in self._errors.read().splitlines() if line.strip()]
+        return lines[-1] if lines else f"the training ended with code {self.process.returncode}"
+
+    def close(self) -> None:
+        """Waits for the last of its output."""
+        self._reader.join(timeout=5)
+        self._errors.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.progress = json.loads(line)
+
+
+def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: threading.Event) -> bool:
+    """Runs the job if it is to be had; True if it was given back and the doorbell must ring again."""
+    if stopping.is_set():
+        return True
+    claim = store.claim(job_id)
+    if claim is None:
+        return False
+    log.info("job %s: training %s on %s", job_id, claim.request.name, claim.request.dataset)
+    training = Training(claim, settings)
+    try:
+        return _attend(claim, training, store, settings, stopping)
+    finally:
+        training.close()
+
+
+def _attend(
+    claim: Claim,
+    training: Training,
+    store: JobStore,
+    settings: WorkerSettings,
+    stopping: threading.Event,
+) -> bool:
+    """Beats until the training ends or must be ended."""
+    while training.process.poll() is None:
+        if stopping.is_set():
+            training.stop(settings.stop_seconds)
+            return store.release(claim)
+        match _beat(store, claim, training.progress):
+            case Beat.CANCEL:
+                training.stop(settings.stop_seconds)
+                store.cancelled(claim)
+                return False
+            case Beat.LOST:
+                training.stop(settings.stop_seconds)
+                return False
+            case Beat.GO_ON:
+                _wait(training.process, BEAT_SECONDS)
+    training.close()
+    _beat(store, claim, training.progress)
+    _finish(claim, training, store, settings)
+    return False
+
+
+def _beat(store: JobStore, claim: Claim, progress: dict[str, Any] | None) -> Beat:
+    try:
+        return store.beat(claim, progress)
+    except RedisError:
+        log.warning("job %s: Redis does not answer, training goes on", claim.job_id)
+        return Beat.GO_ON
+
+
+def _wait(process: subprocess.Popen[str], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _finish(claim: Claim, training: Training, store: JobStore, settings: WorkerSettings) -> None:
+    if training.process.returncode != 0:
+        _until_told(lambda: store.fail(claim, training.error()))
+        return
+    name = claim.request.name
+    target = settings.trained_models_dir / name
+    if target.exists():
+        _until_told(lambda: store.fail(claim, f"a model named {name} appeared meanwhile"))
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (training.run / "model").rename(target)
+    model = ModelLibrary(settings.trained_models_dir).get(name)
+    _until_told(lambda: store.succeed(claim, {"model": name, "digest": model.digest}))
+    log.info("job %s: published %s@%s", claim.job_id, name, model.short_digest)
+
+
+def _until_told(tell: Callable[[], bool]) -> None:
+    """Says a job's end until Redis has heard it: an outage never turns a success into a failure."""
+    while True:
+        try:
+            tell()
+            return
+        except RedisError:
+            time.sleep(1)
