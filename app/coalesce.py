@@ -1,7 +1,8 @@
 """Requests that arrive together are drawn together: one message and one forward pass for all of them.
 
-Images of one model and size wait ``gather_seconds`` for each other. Which of them meet in a batch
-changes nothing in any image, only how soon it comes.
+Images of one model and size wait ``gather_seconds`` for each other, and longer while the workers have
+all they can draw: then the next batch is as large as what has come meanwhile. Which images meet in a
+batch changes nothing in any of them, only how soon they come.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.errors import Unavailable
 from app.replies import Replies
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 BATCH_PIXELS = 2**22  # of all images of a batch
 ALONE_PIXELS = 2**18  # a larger image is a batch of its own: it needs credits, and must wait for no other
+
+BATCHES_PER_WORKER = 2  # unanswered at a time: one is drawn, one is there when it is done
 
 Publish = Callable[[ImageBatch], Awaitable[None]]
 
@@ -36,6 +39,14 @@ class Shape:
     height: int
 
 
+@dataclass
+class Gathering:
+    """Images of one shape that wait to be sent."""
+
+    due: bool = False  # has waited long enough, or is a full batch
+    items: list[ImageItem] = field(default_factory=list)
+
+
 class Coalescer:
     """Gathers images into batches, publishes them, and waits for each image's first frame."""
 
@@ -43,16 +54,19 @@ class Coalescer:
         self,
         replies: Replies,
         publish: Publish,
+        workers: Callable[[], int],
         *,
         gather_seconds: float,
         max_batch: int,
         max_waiting: int,
         answer_seconds: float,
     ) -> None:
-        self.replies, self.publish = replies, publish
+        self.replies, self.publish, self.workers = replies, publish, workers
         self.gather_seconds, self.max_batch = gather_seconds, max_batch
         self.max_waiting, self.answer_seconds = max_waiting, answer_seconds
-        self._gathering: dict[Shape, list[ImageItem]] = {}
+        self._gathering: dict[Shape, Gathering] = {}
+        self._unanswered: dict[str, set[str]] = {}  # batch -> its images that have had no frame yet
+        self._batch_of: dict[str, str] = {}  # image -> its batch
         self._sending: set[asyncio.Task[None]] = set()
 
     async def submit(self, shape: Shape, seed: int, truncation: float) -> Frame:
@@ -72,28 +86,59 @@ class Coalescer:
         except TimeoutError:
             raise Unavailable("no worker answered in time: try again, or ask for a smaller image") from None
         finally:
+            self._answered(item.id)
             if not answered:
                 await asyncio.shield(self.replies.forget(item.id, complete=False))
         return first
 
     def _gather(self, shape: Shape, item: ImageItem) -> None:
-        pixels = shape.width * shape.height
-        full = 1 if pixels > ALONE_PIXELS else min(self.max_batch, BATCH_PIXELS // pixels)
-        batch = self._gathering.setdefault(shape, [])
-        batch.append(item)
-        if len(batch) >= full:
-            self._send(shape, batch)
-        elif len(batch) == 1:
+        waiting = self._gathering.get(shape)
+        if waiting is None:
+            waiting = self._gathering[shape] = Gathering()
             loop = asyncio.get_running_loop()
-            loop.call_later(self.gather_seconds, self._send, shape, batch)
+            loop.call_later(self.gather_seconds, self._make_due, waiting)
+        waiting.items.append(item)
+        if len(waiting.items) >= self._full(shape):
+            self._make_due(waiting)
 
-    def _send(self, shape: Shape, batch: list[ImageItem]) -> None:
-        if self._gathering.get(shape) is not batch:
-            return  # it was full before its time was up
-        del self._gathering[shape]
-        task = asyncio.get_running_loop().create_task(self._publish(shape, batch))
+    def _make_due(self, waiting: Gathering) -> None:
+        waiting.due = True
+        self._send_due()
+
+    def _full(self, shape: Shape) -> int:
+        """Images of one batch at most."""
+        pixels = shape.width * shape.height
+        return 1 if pixels > ALONE_PIXELS else min(self.max_batch, BATCH_PIXELS // pixels)
+
+    def _send_due(self) -> None:
+        """Sends what has waited long enough, oldest shape first, while the workers can take more."""
+        for shape, waiting in list(self._gathering.items()):
+            while waiting.items and waiting.due:
+                if len(self._unanswered) >= BATCHES_PER_WORKER * max(1, self.workers()):
+                    return
+                full = self._full(shape)
+                self._send(shape, waiting.items[:full])
+                del waiting.items[:full]
+            if not waiting.items:
+                del self._gathering[shape]
+
+    def _send(self, shape: Shape, items: list[ImageItem]) -> None:
+        batch_id = items[0].id
+        self._unanswered[batch_id] = {item.id for item in items}
+        self._batch_of.update((item.id, batch_id) for item in items)
+        task = asyncio.get_running_loop().create_task(self._publish(shape, items))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
+
+    def _answered(self, image_id: str) -> None:
+        """The image had its first frame, or nobody waits for it; perhaps the next batch can go."""
+        batch_id = self._batch_of.pop(image_id, None)
+        if batch_id is None:
+            return
+        self._unanswered[batch_id].discard(image_id)
+        if not self._unanswered[batch_id]:
+            del self._unanswered[batch_id]
+            self._send_due()
 
     async def _publish(self, shape: Shape, items: list[ImageItem]) -> None:
         now = time.time()

@@ -21,7 +21,7 @@ from app.settings import AppSettings
 from contract.jobs import JobStore
 from contract.messages import ImageBatch
 from contract.models import ModelLibrary
-from contract.queue import GENERATE_TASK, make_celery
+from contract.queue import GENERATE, GENERATE_TASK, make_celery
 from contract.redis_client import command_client
 
 
@@ -65,16 +65,18 @@ def make_services(settings: AppSettings, patient: redis.asyncio.Redis) -> Servic
     commands = command_client(settings.redis_url)
     celery = make_celery(settings.redis_url)
     replies = Replies(patient)
+    fleet = Fleet(commands)
     return Services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
         jobs=JobStore(commands),
         celery=celery,
-        fleet=Fleet(commands),
+        fleet=fleet,
         replies=replies,
         coalescer=Coalescer(
             replies,
             publisher(celery),
+            lambda: fleet.workers.get(GENERATE, 0),
             gather_seconds=settings.gather_seconds,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,

@@ -16,7 +16,7 @@ from model.config import preset
 from model.data import load_pictures
 from model.progress import Progress
 from model.training import train
-from worker.engine import Engine
+from worker.engine import Engine, core_count, use_threads
 from worker.png import image_encoder
 
 INTERRUPTED = 130  # the shell's exit code for a command ended by Ctrl-C
@@ -99,7 +99,8 @@ def run_generation(
 ) -> None:
     """``vitgan generate``: the same bytes as the service sends, into ``seed0042.png`` files."""
     published = find_model(model)
-    engine = Engine(ModelLibrary(published.folder.parent))
+    use_threads(1)
+    engine = Engine(ModelLibrary(published.folder.parent), core_count(0))
     out.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         path = out / f"seed{seed:04d}.png"

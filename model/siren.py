@@ -48,16 +48,16 @@ class ModulatedLinear(nn.Module):
             out = out * self.demodulation(style)[:, None]
         return out + self.bias
 
-    def fold(self, y: Tensor) -> Tensor:
-        """Modulates the weights themselves: embeddings [M, D] to w' [M, in, out].
+    def fold(self, y: Tensor, out: Tensor) -> Tensor:
+        """Modulates the weights themselves: embeddings [M, D] to w' [M, out, in], written into ``out``.
 
         Best for many pixels a patch: the style is paid for once, not at each pixel.
         """
         style = self.style(y)  # [M, in]
-        folded = style[:, :, None] * self.weight.T  # [M, in, out]
+        torch.mul(self.weight, style[:, None], out=out)  # [M, out, in]
         if self.demodulate:
-            folded = folded * self.demodulation(style)[:, None]
-        return folded
+            out *= self.demodulation(style)[:, :, None]
+        return out
 
 
 class Siren(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import torch
 from contract.models import ModelLibrary
 from model.checkpoint import load_generator
 from model.generator import Generator
-from model.rendering import strips
+from model.rendering import Crew, strips
 from model.sampling import sample_tokens
 
 
@@ -21,13 +22,18 @@ class ModelGoneError(Exception):
 
 
 class Engine:
-    """Draws batches, one strip at a time under one lock, so that a huge image does not hold up small ones."""
+    """Draws batches; several threads may ask at once, and ``threads`` share the tiles of a large image.
 
-    def __init__(self, library: ModelLibrary, loaded_models: int = 4) -> None:
+    A strip is painted as a whole before the next one is begun, so small images pass between the strips
+    of a large one.
+    """
+
+    def __init__(self, library: ModelLibrary, threads: int = 1, loaded_models: int = 4) -> None:
         self.library = library
+        self.crew = Crew(threads)
         self.loaded_models = loaded_models
         self._loaded: OrderedDict[str, Generator] = OrderedDict()
-        self._turn = threading.Lock()
+        self._loading = threading.Lock()
 
     def draw(
         self,
@@ -42,15 +48,10 @@ class Engine:
 
         Raises ``ModelGoneError`` if no model of that name has that digest.
         """
-        with self._turn:
+        with self._loading:
             generator = self._generator(model, digest)
-            tokens = sample_tokens(generator, seeds, truncations)
-        painting = strips(generator, tokens, width, height)
-        while True:
-            with self._turn:
-                strip = next(painting, None)
-            if strip is None:
-                return
+        tokens = sample_tokens(generator, seeds, truncations)
+        for strip in strips(generator, tokens, width, height, self.crew):
             yield strip.numpy()
 
     def _generator(self, model: str, digest: str) -> Generator:
@@ -70,7 +71,11 @@ class Engine:
         return generator
 
 
-def use_threads(count: int) -> None:
-    """Sets the CPU threads of PyTorch in this process; 0 leaves its default, all cores."""
-    if count:
-        torch.set_num_threads(count)
+def core_count(threads: int) -> int:
+    """A setting of threads as a number: 0 stands for all cores this process may use."""
+    return threads or len(os.sched_getaffinity(0))
+
+
+def use_threads(threads: int) -> None:
+    """Sets the CPU threads of PyTorch's own operations in this process."""
+    torch.set_num_threads(core_count(threads))

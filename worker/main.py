@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -20,21 +21,23 @@ from contract.presence import Beating
 from contract.queue import GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
 from contract.redis_client import command_client
 from contract.stream import STALL_SECONDS
-from worker.engine import Engine, use_threads
+from worker.engine import Engine, core_count, use_threads
 from worker.images import draw_batch
 from worker.settings import WorkerSettings
 from worker.trainer import run_job
+
+SWITCH_SECONDS = 0.0002
 
 log = logging.getLogger(__name__)
 
 
 def run_image_worker(settings: WorkerSettings) -> None:
     """Draws batches until a signal stops it."""
-    use_threads(settings.threads)
-    engine = Engine(
-        ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
-        settings.loaded_models,
-    )
+    use_threads(1)  # the engine's own threads paint side by side
+    # A drawing thread gives Python's lock away at each operation and must get it back soon.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    library = ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir)
+    engine = Engine(library, core_count(settings.threads), settings.loaded_models)
     redis = Redis.from_url(settings.redis_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
     celery = make_celery(settings.redis_url)
 

@@ -211,8 +211,7 @@ function prepareViewer(seed, { width, height }, body) {
   $('viewer-previous').disabled = seed === 0;
   $('viewer-next').disabled = seed === MAX_SEED;
   const { style } = $('viewer-frame');
-  style.setProperty('--width', width);
-  style.setProperty('--height', height);
+  style.cssText = `--width: ${width}; --height: ${height}`;
   const preview = tileOf(seed)?.querySelector('img');
   style.backgroundImage = preview ? `url("${preview.src}")` : '';
 }
@@ -250,7 +249,7 @@ const turnPage = (by) => change({ seed: Math.max(0, view.seed + by * pageSize())
 const jump = () => change({ seed: crypto.getRandomValues(new Uint32Array(1))[0] }, { turn: true });
 
 function fillControls() {
-  if (!modelOption(view.model)) $('model').add(new Option(view.model));
+  if (!modelOption(view.model)) $('model').add(new Option(view.model, view.model));
   for (const field of Object.keys(view)) $(field).value = view[field];
   showTruncation();
 }
@@ -266,8 +265,9 @@ function takeControls() {
 async function loadModels(url = '/models') {
   const { items, next_cursor: next } = await (await get(url)).json();
   for (const { name, preset, resolution, kimg } of items) {
-    if (!modelOption(name)) $('model').add(new Option(name));
-    modelOption(name).text = `${name} (${preset}, ${resolution} px, ${Math.round(kimg)} kimg)`;
+    if (!modelOption(name)) $('model').add(new Option(name, name));
+    const title = `trained at ${resolution} px on ${Math.round(kimg)} kimg`;
+    Object.assign(modelOption(name), { text: `${name} (${preset})`, title });
   }
   if (next) await loadModels(`/models?cursor=${encodeURIComponent(next)}`);
 }
