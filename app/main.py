@@ -41,9 +41,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
             asyncio.create_task(services.fleet.look_forever()),
         ]
         yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         await patient.aclose()
 
     app = FastAPI(
@@ -58,6 +56,15 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
+
+
+async def end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancels them until they end: a Redis client that is just sending may swallow one cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
 
 
 def make_services(settings: AppSettings, patient: redis.asyncio.Redis) -> Services:

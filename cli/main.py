@@ -113,6 +113,23 @@ def generate(
         run_generation(model, parse_seeds(seeds), width, height, truncation, out)
 
 
+dataset = typer.Typer(help="Make datasets.", no_args_is_help=True)
+app.add_typer(dataset, name="dataset")
+
+
+@dataset.command()
+def shapes(
+    out: Annotated[Path, typer.Argument(help="The zip to write.")],
+    count: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
+) -> None:
+    """Write a zip of coloured circles, squares and triangles, to try a training with."""
+    from cli.shapes import write_shapes
+
+    write_shapes(out, count, seed)
+    typer.echo(f"{out}: {count} pictures")
+
+
 class _Sentences:
     """Turns a ``ValueError`` into one sentence on standard error and exit code 2."""
 

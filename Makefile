@@ -1,0 +1,39 @@
+# Everything a person or CI runs. Each target makes what it needs.
+VENV ?= .venv
+BIN = $(VENV)/bin
+DATA ?= $(VENV)/shapes.zip
+KIMG ?= 20
+
+.PHONY: up test check bench train-demo clean
+
+up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
+	@exec $(BIN)/vitgan up
+
+test: $(VENV)/.installed-dev  ## all tests, with real processes
+	@$(BIN)/pytest
+
+check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev  ## speed, beside what the machine can do
+	@$(BIN)/python -m bench
+
+train-demo: $(VENV)/.installed $(DATA)  ## a short training: make train-demo DATA=my.zip KIMG=100
+	@$(BIN)/vitgan train $(DATA) --preset vitgan-ti-32 --kimg $(KIMG) --tick 2 --out runs/demo --resume
+
+$(VENV)/shapes.zip: $(VENV)/.installed
+	@$(BIN)/vitgan dataset shapes $@ --count 1000
+
+$(VENV)/.installed: constraints.txt pyproject.toml scripts/install
+	@scripts/install $(VENV) local
+	@touch $@
+
+$(VENV)/.installed-dev: constraints.txt pyproject.toml scripts/install
+	@scripts/install $(VENV) local,dev
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.app.conftest import Api, Start
+from tests.app.test_generate import refused
+from tests.conftest import png, zip_of
+
+PICTURES = {"a.png": png(), "sub/b.png": png((0, 255, 0))}
+
+
+async def upload(api: Api, data: bytes, name: str = "cats") -> object:
+    return await api.http.post("/datasets", data={"name": name}, files={"file": ("x.zip", data)})
+
+
+def huge_png() -> bytes:
+    """A few bytes that claim to be 40,000 x 40,000 pixels."""
+    data = bytearray(png())
+    data[16:24] = struct.pack(">II", 40_000, 40_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def linked() -> bytes:
+    """A zip with a symbolic link."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        info = zipfile.ZipInfo("link.png")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    return buffer.getvalue()
+
+
+async def test_pictures_are_kept_and_the_rest_is_named(api: Api, tmp_path: Path) -> None:
+    files = PICTURES | {
+        "notes.txt": b"hello",
+        "broken.png": png()[:40],
+        "bomb.png": huge_png(),
+        "__MACOSX/._a.png": b"junk",
+    }
+    answer = await upload(api, zip_of(files))
+    assert answer.status_code == 201, answer.text
+    told = answer.json()
+    assert (told["name"], told["pictures"], told["skipped"]) == ("cats", 2, 3)
+    reasons = {item["name"]: item["reason"] for item in told["skipped_files"]}
+    assert set(reasons) == {"notes.txt", "broken.png", "bomb.png"}
+    assert "pixels" in reasons["bomb.png"]
+    assert (await api.http.get("/datasets/cats")).json() == told
+    with zipfile.ZipFile(tmp_path / "var/datasets/cats/pictures.zip") as kept:
+        assert sorted(kept.namelist()) == sorted(PICTURES)
+        assert Image.open(io.BytesIO(kept.read("a.png"))).size == (16, 16)
+
+
+async def test_datasets_are_listed_in_pages(api: Api) -> None:
+    for name in ("c", "a", "b"):
+        assert (await upload(api, zip_of(PICTURES), name)).status_code == 201
+    first = (await api.http.get("/datasets", params={"limit": 2})).json()
+    assert ([item["name"] for item in first["items"]], first["next_cursor"]) == (["a", "b"], "b")
+    rest = (await api.http.get("/datasets", params={"limit": 2, "cursor": "b"})).json()
+    assert ([item["name"] for item in rest["items"]], rest["next_cursor"]) == (["c"], None)
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "word"),
+    [
+        (b"", 422, "empty"),
+        (b"not a zip at all", 422, "zip"),
+        (zip_of({}), 422, "no readable picture"),
+        (zip_of({"a.txt": b"x"}), 422, "no readable picture"),
+        (zip_of(PICTURES)[:-30], 422, "zip"),
+        (zip_of(PICTURES | {"../evil.png": png()}), 422, "../evil.png"),
+        (zip_of(PICTURES | {"/etc/evil.png": png()}), 422, "/etc/evil.png"),
+        (zip_of(PICTURES | {"..\\evil.png": png()}), 422, "evil.png"),
+        (zip_of(PICTURES | {"C:/evil.png": png()}), 422, "evil.png"),
+        (linked(), 422, "link.png"),
+    ],
+)
+async def test_a_bad_archive_is_refused_and_leaves_nothing(
+    api: Api, tmp_path: Path, data: bytes, status: int, word: str
+) -> None:
+    refused(await upload(api, data), status, word)
+    assert list(tmp_path.glob("var/datasets/*")) == []
+    assert list(tmp_path.glob("var/datasets/.*")) == []
+
+
+async def test_archives_over_a_limit_are_413(start: Start) -> None:
+    api = await start(max_members=3, max_unpacked_bytes=100_000, max_upload_bytes=20_000)
+    refused(await upload(api, zip_of({f"{i}.png": png() for i in range(4)})), 413, "4 files", "3")
+    bomb = zip_of({"zeros.png": b"\0" * 1_000_000})
+    assert len(bomb) < 20_000
+    refused(await upload(api, bomb), 413, "100000")
+    refused(await upload(api, b"\0" * 200_000), 413, "body")
+
+
+async def test_a_member_that_lies_about_its_size_is_skipped(api: Api) -> None:
+    data = bytearray(zip_of(PICTURES | {"zz.png": b"\0" * 100_000}))
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 24 : at + 28] = struct.pack("<I", 10)  # the directory says 10 bytes
+    told = (await upload(api, bytes(data))).json()
+    assert (told["pictures"], [item["name"] for item in told["skipped_files"]]) == (2, ["zz.png"])
+
+
+async def test_a_name_in_use_is_409(api: Api) -> None:
+    assert (await upload(api, zip_of(PICTURES))).status_code == 201
+    refused(await upload(api, zip_of(PICTURES)), 409, "cats", "another name")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "UPPER", "x" * 65, ".hidden"])
+async def test_a_bad_name_is_422(api: Api, name: str) -> None:
+    refused(await upload(api, zip_of(PICTURES), name), 422, "name")
+
+
+async def test_missing_or_unknown_fields_are_422(api: Api) -> None:
+    files = {"file": ("x.zip", zip_of(PICTURES))}
+    refused(await api.http.post("/datasets", files=files), 422, "name")
+    refused(await api.http.post("/datasets", data={"name": "cats"}), 422, "multipart")
+    refused(await api.http.post("/datasets", json={"name": "cats"}), 422, "multipart")
+
+
+@pytest.mark.parametrize("path", ["nobody", "..%2f..%2fetc", "%2e%2e", "a%00b", ".incoming-1"])
+async def test_unknown_datasets_are_404(api: Api, path: str) -> None:
+    refused(await api.http.get(f"/datasets/{path}"), 404)

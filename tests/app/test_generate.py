@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from app.coalesce import ALONE_PIXELS
+from contract import keys
+from contract.messages import ImageBatch
+from contract.stream import CREDIT, GONE, Frame, Kind
+from tests.app.conftest import Api, Start
+
+
+def refused(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
+    """Checks that the answer is a problem object of that status whose detail has those words."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    for word in words:
+        assert word in problem["detail"]
+    assert "Traceback" not in answer.text
+    return problem
+
+
+async def test_an_image_comes_with_what_it_is(api: Api) -> None:
+    body = {"seed": 42, "resolution": [333, 200], "truncation": 0.5}
+    answer = await api.http.post("/generate", json=body)
+    assert answer.status_code == 200
+    assert answer.content == b"42 333x200 0.5"
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.headers["x-seed"] == "42"
+    model = api.services.model("default")
+    assert answer.headers["x-model"] == f"emoji-32@{model.digest[:12]}"
+    assert answer.headers["server-timing"] == 'queue;dur=1.0, batch;desc="1", render;dur=2.0'
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+async def test_defaults_are_256_px_a_random_seed_and_the_promoted_model(api: Api) -> None:
+    answers = [await api.http.post("/generate", json={}) for _ in range(2)]
+    seeds = [answer.headers["x-seed"] for answer in answers]
+    assert seeds[0] != seeds[1]
+    assert answers[0].text == f"{seeds[0]} 256x256 1.0"
+
+
+async def test_the_etag_follows_everything_the_bytes_depend_on(api: Api, models_dir: Path) -> None:
+    async def etag(**body: object) -> str:
+        answer = await api.http.post("/generate", json={"seed": 1, "resolution": 64} | body)
+        return str(answer.headers["etag"])
+
+    tag = await etag()
+    assert tag.startswith('"')
+    assert tag == await etag(resolution=[64, 64], truncation=1, model="emoji-32")
+    others = {await etag(seed=2), await etag(resolution=65), await etag(truncation=0.9)}
+    (models_dir / "emoji-32" / "model.safetensors").write_bytes(b"other weights")
+    others.add(await etag())
+    assert len(others | {tag}) == 5
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"seed": -1}, ("seed", "-1")),
+        ({"seed": 2**32}, ("seed", "4294967295")),
+        ({"seed": 1.5}, ("seed", "1.5")),
+        ({"seed": "7"}, ("seed",)),
+        ({"seed": True}, ("seed",)),
+        ({"resolution": 0}, ("resolution", "1 to 65536")),
+        ({"resolution": 65537}, ("resolution", "65536")),
+        ({"resolution": [64]}, ("resolution", "[width, height]")),
+        ({"resolution": [64, 64, 3]}, ("resolution",)),
+        ({"resolution": [64, True]}, ("resolution",)),
+        ({"resolution": [64.5, 64]}, ("resolution",)),
+        ({"resolution": "64"}, ("resolution",)),
+        ({"resolution": {"width": 64}}, ("resolution",)),
+        ({"resolution": [65536, 65536]}, ("resolution", "4294967296", "64000000")),
+        ({"truncation": 1.01}, ("truncation", "1")),
+        ({"truncation": -0.1}, ("truncation", "0")),
+        ({"truncation": "NaN"}, ("truncation",)),
+        ({"model": 5}, ("model",)),
+        ({"sead": 1}, ("sead", "unknown field")),
+        ([], ("body",)),
+    ],
+)
+async def test_a_wrong_field_is_told(api: Api, body: Any, words: tuple[str, ...]) -> None:
+    refused(await api.http.post("/generate", json=body), 422, *words)
+    assert api.painter.batches == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"seed=1", b"\xff\xfe"])
+async def test_what_is_no_json_is_told(api: Api, content: bytes) -> None:
+    answer = await api.http.post("/generate", content=content, headers={"content-type": "application/json"})
+    refused(answer, 422 if content != b"\xff\xfe" else answer.status_code)
+    assert answer.status_code in (400, 422)
+
+
+@pytest.mark.parametrize("model", ["nobody", "../emoji-32", "emoji-32/", "/etc/passwd", "", "EMOJI-32"])
+async def test_an_unknown_model_is_404(api: Api, model: str) -> None:
+    refused(await api.http.post("/generate", json={"model": model}), 404, "model", "GET /models")
+
+
+async def test_a_body_over_the_limit_is_413_declared_or_not(api: Api) -> None:
+    big = b'{"model": "' + b"x" * 100_000 + b'"}'
+    refused(await api.http.post("/generate", content=big), 413, "65536")
+
+    async def parts() -> Any:
+        for start in range(0, len(big), 1000):
+            yield big[start : start + 1000]
+
+    answer = await api.http.post("/generate", content=parts(), headers={"content-type": "application/json"})
+    refused(answer, 413, "65536")
+
+
+async def test_without_a_worker_it_is_503_with_retry_after(start: Start) -> None:
+    api = await start(alive=False)
+    answer = await api.http.post("/generate", json={})
+    refused(answer, 503, "no image worker")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_without_redis_it_is_503_and_the_api_lives(start: Start) -> None:
+    api = await start(alive=False, redis_url="redis://127.0.0.1:1/0")
+    refused(await api.http.post("/generate", json={}), 503, "Redis")
+    refused(await api.http.get("/jobs"), 503, "Redis")
+    assert (await api.http.get("/healthz")).status_code == 200
+    assert (await api.http.get("/models")).status_code == 200
+
+
+async def test_more_than_may_wait_are_refused(start: Start) -> None:
+    api = await start(max_waiting=3, answer_seconds=0.5)
+    api.painter.answer = lambda batch: []
+    answers = await asyncio.gather(*(api.http.post("/generate", json={}) for _ in range(5)))
+    told = sorted(answer.json()["detail"] for answer in answers)
+    assert [("waiting already" in detail) for detail in told] == [True, True, False, False, False]
+    assert all(answer.status_code == 503 and answer.headers["retry-after"] for answer in answers)
+    assert len(api.services.replies) == 0
+
+
+async def test_images_that_come_together_are_one_batch(api: Api) -> None:
+    bodies = [{"seed": seed, "resolution": 64, "truncation": seed / 10} for seed in range(10)]
+    answers = await asyncio.gather(*(api.http.post("/generate", json=body) for body in bodies))
+    assert [answer.text for answer in answers] == [f"{s} 64x64 {s / 10}" for s in range(10)]
+    assert [len(batch.items) for batch in api.painter.batches] == [10]
+
+
+async def test_sizes_do_not_mix_and_large_images_are_alone(api: Api) -> None:
+    side = int(ALONE_PIXELS**0.5) + 1
+    sizes = [64, 64, 65, side, side]
+    await asyncio.gather(*(api.http.post("/generate", json={"resolution": size}) for size in sizes))
+    shapes = sorted((batch.width, len(batch.items)) for batch in api.painter.batches)
+    assert shapes == [(64, 2), (65, 1), (side, 1), (side, 1)]
+
+
+async def test_while_the_workers_are_busy_the_next_batch_grows(start: Start) -> None:
+    api = await start(max_batch=8)
+    held: list[ImageBatch] = []
+    api.painter.answer = lambda batch: held.append(batch) or []  # type: ignore[func-returns-value]
+    asked = []
+    for seed in range(20):
+        asked.append(asyncio.create_task(api.http.post("/generate", json={"seed": seed})))
+        await asyncio.sleep(0.01)
+    assert [len(batch.items) for batch in held] == [1, 1]
+    while not all(task.done() for task in asked):
+        api.painter.answer = held_answer
+        for batch in list(held):
+            held.remove(batch)
+            api.painter.answer = held_answer
+            for frame in held_answer(batch):
+                api.painter.redis.rpush(keys.replies(batch.reply_to), frame.encode())
+        await asyncio.sleep(0.02)
+    assert [len(batch.items) for batch in api.painter.batches] == [1, 1, 8, 8, 2]
+
+
+def held_answer(batch: ImageBatch) -> list[Frame]:
+    meta = {"queue": 0, "batch": len(batch.items), "render": 0}
+    return [Frame(item.id, Kind.LAST, b"late", meta) for item in batch.items]
+
+
+async def test_a_large_image_streams_and_pays_a_credit_a_chunk(api: Api, redis: Redis) -> None:
+    meta = {"queue": 0, "batch": 1, "render": 0}
+
+    def stream(batch: ImageBatch) -> list[Frame]:
+        (item,) = batch.items
+        middle = [Frame(item.id, Kind.DATA, b"%d;" % n) for n in range(1, 5)]
+        return [Frame(item.id, Kind.DATA, b"0;", meta), *middle, Frame(item.id, Kind.LAST, b"end")]
+
+    api.painter.answer = stream
+    answer = await api.http.post("/generate", json={"resolution": 2048})
+    assert answer.content == b"0;1;2;3;4;end"
+    item = api.painter.batches[0].items[0]
+    assert redis.lrange(keys.credits(item.id), 0, -1) == [CREDIT.decode()] * 5
+    assert len(api.services.replies) == 0
+
+
+async def test_an_image_given_up_midway_breaks_the_connection(api: Api, redis: Redis) -> None:
+    def broken(batch: ImageBatch) -> list[Frame]:
+        (item,) = batch.items
+        first = Frame(item.id, Kind.DATA, b"half", {"queue": 0, "batch": 1, "render": 0})
+        return [first, Frame(item.id, Kind.ERROR, meta={"code": "internal"})]
+
+    api.painter.answer = broken
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(api.app), base_url="http://test")
+    with pytest.raises(Exception, match="internal"):
+        await client.post("/generate", json={"resolution": 2048})
+    item = api.painter.batches[0].items[0]
+    assert redis.lrange(keys.credits(item.id), 0, -1)[-1] == GONE.decode()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "word"), [("model_gone", 503, "replaced"), ("internal", 500, "worker failed")]
+)
+async def test_a_workers_refusal_is_told(api: Api, code: str, status: int, word: str) -> None:
+    api.painter.answer = lambda batch: [
+        Frame(item.id, Kind.ERROR, meta={"code": code}) for item in batch.items
+    ]
+    refused(await api.http.post("/generate", json={}), status, word)
+    assert len(api.services.replies) == 0
+
+
+async def test_a_queue_that_takes_nothing_is_503(api: Api) -> None:
+    async def away(batch: ImageBatch) -> None:
+        raise ConnectionError("no")
+
+    api.services.coalescer.publish = away
+    refused(await api.http.post("/generate", json={}), 503, "Redis")
+
+
+async def test_the_clients_request_id_is_kept_if_it_is_sane(api: Api) -> None:
+    given = await api.http.post("/generate", json={}, headers={"X-Request-ID": "abc-1"})
+    assert given.headers["x-request-id"] == "abc-1"
+    other = await api.http.post("/generate", json={"seed": -1}, headers={"X-Request-ID": "a b!"})
+    assert refused(other, 422)["request_id"] == other.headers["x-request-id"] != "a b!"

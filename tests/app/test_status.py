@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from app.schemas import GenerateBody, TrainBody
+from tests.app.conftest import Api, Start
+from tests.app.test_generate import refused
+
+
+async def test_alive_and_ready(api: Api) -> None:
+    assert (await api.http.get("/healthz")).json() == {"status": "alive"}
+    ready = await api.http.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json() == {
+        "status": "ready", "missing": [], "redis": True, "image_workers": 1, "training_workers": 0,
+    }  # fmt: skip
+
+
+async def test_readyz_says_what_is_missing(start: Start) -> None:
+    api = await start(alive=False)
+    answer = await api.http.get("/readyz")
+    assert (answer.status_code, answer.json()["redis"]) == (503, True)
+    assert "image worker" in answer.json()["missing"][0]
+    api = await start(alive=False, redis_url="redis://127.0.0.1:1/0")
+    answer = await api.http.get("/readyz")
+    assert (answer.status_code, answer.json()["redis"]) == (503, False)
+
+
+async def test_the_page_and_its_parts_are_served_from_here(api: Api) -> None:
+    page = await api.http.get("/")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "http://" not in page.text.replace("http://www.w3.org", "")
+    assert "https://" not in page.text
+    for asset in ("studio.css", "studio.js"):
+        assert f"/static/{asset}" in page.text
+        assert (await api.http.get(f"/static/{asset}")).status_code == 200
+
+
+async def test_unknown_routes_and_methods_are_problems_too(api: Api) -> None:
+    refused(await api.http.get("/nowhere"), 404, "/nowhere", "/docs")
+    answer = await api.http.get("/generate")
+    refused(answer, 405, "GET")
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_the_examples_of_the_docs_are_valid(api: Api) -> None:
+    schemas = (await api.http.get("/openapi.json")).json()["components"]["schemas"]
+    for body in (GenerateBody, TrainBody):
+        examples = schemas[body.__name__]["examples"]
+        assert examples
+        for example in examples:
+            body.model_validate(example)

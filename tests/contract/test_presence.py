@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import time
+
+from redis import Redis
+
+from contract import keys
+from contract.presence import ALIVE_SECONDS, Beating, alive
+
+
+def test_a_worker_is_alive_while_it_beats_and_gone_when_it_stops(redis: Redis) -> None:
+    beating = Beating(redis, "generate", "w1")
+    beating.start()
+    until = time.monotonic() + 5
+    while not alive(redis, "generate") and time.monotonic() < until:
+        time.sleep(0.02)
+    assert alive(redis, "generate") == 1
+    assert alive(redis, "train") == 0
+    beating.stop()
+    assert alive(redis, "generate") == 0
+
+
+def test_a_worker_that_fell_silent_is_not_alive(redis: Redis) -> None:
+    now = redis.time()[0]
+    redis.zadd(keys.workers("generate"), {"silent": now - ALIVE_SECONDS - 2, "fresh": now})
+    assert alive(redis, "generate") == 1

@@ -1,0 +1,24 @@
+"""What the import rules cannot say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from app import archives
+from contract.messages import PRESETS
+from model import config, data
+
+
+def test_the_api_loads_no_torch() -> None:
+    code = "import sys, app.main; print({'torch', 'model', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_contract_names_the_presets_of_the_model() -> None:
+    assert tuple(config.PRESETS) == PRESETS
+
+
+def test_what_an_upload_keeps_a_training_can_read() -> None:
+    assert archives.FORMATS == data.FORMATS
