@@ -28,7 +28,7 @@ BEAT_SECONDS = 1.0
 
 
 class Training:
-    """A running subprocess and the last progress it told; use it as a context."""
+    """A running subprocess and the last progress it told."""
 
     def __init__(self, claim: Claim, settings: WorkerSettings) -> None:
         request = claim.request
@@ -63,15 +63,20 @@ class Training:
         lines = [line for line in self._errors.read().splitlines() if line.strip()]
         return lines[-1] if lines else f"the training ended with code {self.process.returncode}"
 
-    def close(self) -> None:
+    def drain(self) -> None:
         """Waits for the last of its output."""
         self._reader.join(timeout=5)
+
+    def close(self) -> None:
+        """Lets go of its output."""
+        self.drain()
         self._errors.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.progress = json.loads(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self.progress = json.loads(line)
 
 
 def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: threading.Event) -> bool:
@@ -111,7 +116,7 @@ def _attend(
                 return False
             case Beat.GO_ON:
                 _wait(training.process, BEAT_SECONDS)
-    training.close()
+    training.drain()
     _beat(store, claim, training.progress)
     _finish(claim, training, store, settings)
     return False

@@ -21,5 +21,5 @@ def test_a_frame_survives_the_wire(frame: Frame) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"short", b"\0" * 16 + b"\x09\0\0"])
 def test_what_is_no_frame_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="frame|Kind"):
+    with pytest.raises(ValueError, match=r"frame|Kind"):
         Frame.decode(data)

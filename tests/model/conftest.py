@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model.config import Config, DiscriminatorConfig, GeneratorConfig, TrainingConfig
+from model.config import Config, DiscriminatorConfig, GeneratorConfig, TrainingConfig, preset
 from model.data import Pictures
 from model.generator import Generator
 
@@ -29,9 +29,7 @@ TINY = Config(
         siren_width=8,
         fourier_dim=6,
     ),
-    discriminator=DiscriminatorConfig(
-        resolution=16, patch=4, width=16, blocks=1, heads=2, mlp_ratio=2
-    ),
+    discriminator=DiscriminatorConfig(resolution=16, patch=4, width=16, blocks=1, heads=2, mlp_ratio=2),
     training=TrainingConfig(batch=4, oversample=2),
 )
 
@@ -51,6 +49,15 @@ def generator() -> Generator:
     return Generator(TINY.generator).eval().requires_grad_(False)
 
 
+@pytest.fixture(scope="session")
+def served() -> Generator:
+    """Random weights in the shape that is served by default."""
+    torch.manual_seed(0)
+    generator = Generator(preset("vitgan-ti-32").generator).eval().requires_grad_(False)
+    generator.measure_w_mean()
+    return generator
+
+
 @pytest.fixture
 def noise() -> Pictures:
     """Eight pictures of noise at the tiny size, kept twice as fine."""
@@ -61,9 +68,7 @@ def noise() -> Pictures:
 def paint(tmp_path: Path) -> Callable[..., Path]:
     """Writes a one-colour picture below ``tmp_path`` and gives its path."""
 
-    def write(
-        name: str, colour: object = "red", mode: str = "RGB", size: tuple[int, int] = (8, 8)
-    ) -> Path:
+    def write(name: str, colour: object = "red", mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new(mode, size, colour).save(path)  # type: ignore[arg-type]

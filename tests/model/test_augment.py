@@ -37,9 +37,7 @@ def holed(image: Tensor, top: int, left: int) -> Tensor:
 
 def test_translation_moves_by_whole_pixels_up_to_an_eighth() -> None:
     image = images(1)
-    candidates = {
-        move: moved(image[0], *move) for move in product(range(-2, 3), range(-2, 3))
-    }
+    candidates = {move: moved(image[0], *move) for move in product(range(-2, 3), range(-2, 3))}
     found = set()
     for out in translate(image.expand(300, -1, -1, -1)):
         found |= {move for move, candidate in candidates.items() if torch.equal(out, candidate)}
@@ -87,9 +85,7 @@ def test_colour_changes_brightness_saturation_and_contrast_in_their_ranges() -> 
         assert low - 1e-6 <= values.min() < low + margin
         assert high - margin < values.max() <= high + 1e-6
     for i in range(5):
-        expected = recoloured(
-            before[i], float(brightness[i]), float(saturation[i]), float(contrast[i])
-        )
+        expected = recoloured(before[i], float(brightness[i]), float(saturation[i]), float(contrast[i]))
         torch.testing.assert_close(after[i], expected, rtol=0, atol=1e-6)
 
 

@@ -41,8 +41,7 @@ def test_a_logit_depends_on_its_own_picture_alone(discriminator: Discriminator) 
 def test_the_class_token_sees_the_image_from_the_start(name: str) -> None:
     discriminator = Discriminator(preset(name).discriminator).requires_grad_(False)
     token = class_token(discriminator, torch.rand(8, 3, 1, 1) * 2 - 1 + torch.zeros(3, 32, 32))
-    print(name, token.std(0).mean(), token.std())
-    assert token.std(0).mean() > 0.03 * token.std()
+    assert token.std(0).mean() > 0.2 * token.std()
 
 
 def test_patches_are_windows_of_the_padded_picture(discriminator: Discriminator) -> None:

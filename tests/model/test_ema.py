@@ -23,6 +23,7 @@ def test_average_has_the_closed_form() -> None:
     assert torch.equal(source.weight, seen[-1])
 
 
+@torch.no_grad()
 def test_every_parameter_is_averaged(tiny: Config) -> None:
     average, source = Generator(tiny.generator), Generator(tiny.generator)
     for parameter in average.parameters():

@@ -3,7 +3,6 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import product
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from model.generator import Generator, cell_centres
 from model.layers import SelfModulatedLayerNorm
+from tests.model import naive
 
 
 def pixels(picture: Tensor) -> np.ndarray:
@@ -54,9 +54,7 @@ def test_a_picture_is_each_tokens_siren_at_the_pixel_centres(generator: Generato
 
 
 @pytest.mark.parametrize("shift", [(0.5, 0), (0, -0.25), (-0.5, 0.5)])
-def test_shift_paints_at_shifted_positions(
-    generator: Generator, shift: tuple[float, float]
-) -> None:
+def test_shift_paints_at_shifted_positions(generator: Generator, shift: tuple[float, float]) -> None:
     z = torch.randn(1, 8)
     tokens = naive.tokens(generator, naive.array(z[0]))
     expected = naive.picture(generator, tokens, (16, 16), shift)

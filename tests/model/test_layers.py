@@ -3,13 +3,13 @@ from __future__ import annotations
 import io
 import math
 
-import naive
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from model.layers import ISNLinear, L2SelfAttention, SelfAttention, SelfModulatedLayerNorm
+from tests.model import naive
 
 
 def test_sln_normalises_scales_and_shifts_by_the_style() -> None:
@@ -74,14 +74,12 @@ def test_l2_attention_has_the_gradient_of_its_formula() -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-def perturbed(updates: int) -> ISNLinear:
-    """A layer after that many noisy updates, each followed by one power iteration."""
-    layer = ISNLinear(24, 16)
-    for _ in range(updates):
+def update(layer: ISNLinear, times: int) -> None:
+    """Noisy updates of the weight, each followed by one power iteration."""
+    for _ in range(times):
         with torch.no_grad():
             layer.weight += 0.02 * torch.randn_like(layer.weight)
         layer.power_iterate()
-    return layer
 
 
 def test_isn_starts_at_the_weight_itself() -> None:
@@ -90,12 +88,9 @@ def test_isn_starts_at_the_weight_itself() -> None:
 
 
 def test_isn_keeps_the_initial_spectral_norm_while_the_weight_grows() -> None:
-    layer = perturbed(0)
+    layer = ISNLinear(24, 16)
     sigma_init = np.linalg.norm(naive.array(layer.weight), 2)
-    for _ in range(300):
-        with torch.no_grad():
-            layer.weight += 0.02 * torch.randn_like(layer.weight)
-        layer.power_iterate()
+    update(layer, 300)
     weight = naive.array(layer.weight)
     sigma = np.linalg.norm(weight, 2)
     assert sigma > 1.3 * sigma_init, "the updates were too small to show anything"
@@ -113,7 +108,8 @@ def test_isn_gradient_flows_through_the_spectral_norm() -> None:
 
 
 def test_isn_state_survives_saving_and_loading_to_the_bit() -> None:
-    saved, loaded, x = perturbed(10), ISNLinear(24, 16), torch.randn(7, 24)
+    saved, loaded, x = ISNLinear(24, 16), ISNLinear(24, 16), torch.randn(7, 24)
+    update(saved, 10)
     file = io.BytesIO()
     torch.save(saved.state_dict(), file)
     file.seek(0)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -8,6 +7,7 @@ import torch
 from model.config import preset
 from model.generator import Generator, cell_centres
 from model.siren import ModulatedLinear, Siren
+from tests.model import naive
 
 both = pytest.mark.parametrize("demodulate", [True, False])
 

@@ -1,0 +1,61 @@
+"""The page in a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.acceptance.conftest import Service
+
+pytestmark = pytest.mark.acceptance
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture
+def page(service: Service) -> Iterator[Page]:
+    if CHROMIUM is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "no Chromium here: install the package chromium"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1100, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.goto(f"http://127.0.0.1:{service.port}/#seed=0&truncation=1&size=333x200")
+        yield page
+        browser.close()
+
+
+def loaded(page: Page, selector: str) -> int:
+    """Pictures that are really decoded."""
+    script = "all => all.filter(i => i.complete && i.naturalWidth > 0).length"
+    return int(page.locator(selector).evaluate_all(script))
+
+
+def test_the_grid_draws_and_a_seed_opens_large(page: Page) -> None:
+    expect(page.locator("#grid .tile img")).to_have_count(16, timeout=60_000)
+    page.wait_for_function("[...document.querySelectorAll('#grid img')].every(i => i.naturalWidth > 0)")
+    assert loaded(page, "#grid img") == 16
+    if picture := os.environ.get("SCREENSHOT"):
+        page.screenshot(path=picture)
+
+    page.locator("#grid .tile[data-seed='3']").click()
+    expect(page.locator("#viewer")).to_be_visible()
+    page.wait_for_function("document.querySelector('#viewer img').naturalWidth === 333")
+    expect(page.locator("#viewer-caption")).to_contain_text("emoji-32@")
+    expect(page.locator("#viewer-curl")).to_contain_text('"seed": 3')
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+
+
+def test_a_refusal_is_shown(page: Page) -> None:
+    page.locator("#size").fill("99999")
+    page.locator("#grid .tile").first.click()
+    expect(page.locator("#viewer-caption, #message").first).to_be_attached()
+    expect(page.locator("body")).to_contain_text("65536")

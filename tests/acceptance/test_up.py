@@ -1,0 +1,87 @@
+"""Starting and stopping, and what is said when it cannot be done."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Service, free_port
+
+pytestmark = pytest.mark.acceptance
+
+
+def said_by(service: Service) -> str:
+    """What a start that fails says; it must end by itself, with code 1 and no traceback."""
+    said, _ = service.process.communicate(timeout=60)
+    assert service.process.returncode == 1, said
+    assert "Traceback" not in said
+    assert service.processes() == []
+    return said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_stops_everything(tmp_path: Path, number: int) -> None:
+    service = Service.start(tmp_path)
+    assert len(service.processes()) >= 6  # up, Valkey and its keeper, two workers, the API
+    assert service.stop(number) < 10
+    assert service.process.returncode == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", service.port)) != 0
+
+
+def test_a_signal_during_the_start_stops_it_too(tmp_path: Path) -> None:
+    service = Service.launch(tmp_path)
+    time.sleep(1.5)
+    assert service.stop() < 10
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"port {port} is in use" in said_by(Service.launch(tmp_path, port))
+
+
+def test_a_redis_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    url = f"redis://:secret@127.0.0.1:{free_port()}/0"
+    said = said_by(Service.launch(tmp_path, REDIS_URL=url))
+    assert "redis does not answer" in said
+    assert "secret" not in said
+
+
+def test_redis_url_wins_over_the_embedded_server(tmp_path: Path, valkey_url: str) -> None:
+    service = Service.start(tmp_path, REDIS_URL=valkey_url)
+    assert not (tmp_path / "var" / "valkey").exists()
+    assert len(service.processes()) == 4
+    service.stop()
+
+
+def test_two_services_cannot_share_a_data_folder(tmp_path: Path) -> None:
+    first = Service.start(tmp_path)
+    second = Service.launch(tmp_path)
+    said, _ = second.process.communicate(timeout=60)
+    assert second.process.returncode == 1
+    assert "another `vitgan up` uses" in said
+    assert first.process.poll() is None
+    first.stop()
+
+
+def test_make_passes_a_signal_on(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    port = free_port()
+    make = subprocess.Popen(
+        ["make", "--no-print-directory", "up", f"PORT={port}", f"VITGAN_DATA_DIR={tmp_path / 'var'}"],
+        cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    service = Service(tmp_path, port, make)
+    assert make.stdout is not None
+    for line in make.stdout:
+        if "Ctrl-C stops everything." in line:
+            break
+    assert service.stop() < 10

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from model.config import (
+    PRESETS,
+    Config,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    TrainingConfig,
+    preset,
+)
+from model.discriminator import Discriminator
+from model.generator import Generator
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_builds_both_networks(name: str) -> None:
+    config = preset(name)
+    assert config.preset == name
+    with torch.device("meta"):
+        generator, discriminator = Generator(config.generator), Discriminator(config.discriminator)
+    side = config.generator.resolution
+    assert generator(torch.empty(2, config.generator.z_dim, device="meta")).shape == (
+        2,
+        3,
+        side,
+        side,
+    )
+    assert discriminator(torch.empty(2, 3, side, side, device="meta")).shape == (2,)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_config_survives_a_round_trip_through_json(name: str) -> None:
+    config = preset(name, batch=7)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_an_unknown_field_is_refused() -> None:
+    data = preset("vitgan-s-32").to_dict()
+    data["generator"]["colour"] = 3
+    with pytest.raises(TypeError, match="colour"):
+        Config.from_dict(data)
+
+
+def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:
+    with pytest.raises(ValueError, match=r"huge.*choose one of") as refusal:
+        preset("huge")
+    assert all(name in str(refusal.value) for name in PRESETS)
+
+
+def test_a_preset_takes_another_batch_size() -> None:
+    assert preset("vitgan-ti-32", batch=8).training == TrainingConfig(batch=8)
+    assert preset("vitgan-ti-32").training.batch == 64
+
+
+def test_paper_presets_have_its_proportions() -> None:
+    assert {name: (c.generator.resolution, c.generator.blocks) for name, c in PRESETS.items()} == {
+        "vitgan-ti-32": (32, 3),
+        "vitgan-s-32": (32, 4),
+        "vitgan-s-64": (64, 6),
+        "vitgan-b-128": (128, 12),
+    }
+    for config in PRESETS.values():
+        assert config.generator.grid == 8
+        assert config.generator.patch == config.discriminator.patch
+        assert config.generator.resolution == config.discriminator.resolution
+
+
+COUNTS = (
+    "resolution",
+    "grid",
+    "z_dim",
+    "mapping_layers",
+    "width",
+    "blocks",
+    "heads",
+    "mlp_ratio",
+    "siren_width",
+    "fourier_dim",
+)
+
+
+@pytest.mark.parametrize("field", COUNTS)
+@pytest.mark.parametrize("value", [0, -1, 2.5, "8", None, True])
+def test_a_generators_size_must_be_a_count(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"generator\.{field}\b"):
+        GeneratorConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "values"),
+    [
+        (GeneratorConfig, "resolution", {"resolution": 33}),
+        (GeneratorConfig, "width", {"width": 100}),
+        (DiscriminatorConfig, "patch", {"patch": 3}),
+        (DiscriminatorConfig, "patch", {"patch": 0}),
+        (DiscriminatorConfig, "patch", {"patch": 6}),
+        (DiscriminatorConfig, "width", {"width": 100}),
+        (TrainingConfig, "batch", {"batch": 1}),
+        (TrainingConfig, "oversample", {"oversample": 0}),
+        (TrainingConfig, "learning_rate", {"learning_rate": 0}),
+        (TrainingConfig, "learning_rate", {"learning_rate": 1.0}),
+        (TrainingConfig, "learning_rate", {"learning_rate": float("nan")}),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_name(part: Any, field: str, values: dict[str, Any]) -> None:
+    section = part.__name__.removesuffix("Config").lower()
+    with pytest.raises(ValueError, match=rf"{section}\.{field}\b"):
+        part(**values)

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model import data
+from model.data import Pictures, load_pictures
+
+Paint = Callable[..., Path]
+
+
+def test_a_folder_is_read_with_its_subfolders_in_the_order_of_names(tmp_path: Path, paint: Paint) -> None:
+    paint("b.PNG", "lime")
+    paint("a/deep/x.bmp", "red")
+    paint("c.gif", "blue")
+    (tmp_path / "notes.txt").write_text("no picture")
+    pictures = load_pictures(tmp_path, 4)
+    assert pictures.images.shape == (3, 3, 4, 4)
+    assert pictures.images[:, :, 0, 0].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    assert pictures.skipped == ()
+
+
+def test_a_zip_gives_what_its_folder_gives(tmp_path: Path, paint: Paint) -> None:
+    names = ["b.png", "a/x.bmp"]
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name, colour in zip(names, ("lime", "red"), strict=True):
+            archive.write(paint(f"set/{name}", colour), name)
+    zipped, unzipped = (load_pictures(tmp_path / name, 4) for name in ("set.zip", "set"))
+    assert len(zipped.images) == 2
+    assert torch.equal(zipped.images, unzipped.images)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "colour", "expected"),
+    [
+        ("rgb.png", "RGB", (10, 20, 30), [10, 20, 30]),
+        ("grey.png", "L", 77, [77, 77, 77]),
+        ("bits.png", "1", 1, [255, 255, 255]),
+        ("clear.png", "RGBA", (255, 0, 0, 0), [255, 255, 255]),
+        ("half.png", "RGBA", (255, 0, 0, 51), [255, 204, 204]),
+        ("clear-grey.png", "LA", (0, 0), [255, 255, 255]),
+        ("cmyk.tif", "CMYK", (0, 255, 255, 0), [255, 0, 0]),
+        ("still.webp", "RGBA", (0, 0, 255, 255), [0, 0, 255]),
+    ],
+)
+def test_every_mode_becomes_rgb_on_white(
+    paint: Paint, name: str, mode: str, colour: object, expected: list[int]
+) -> None:
+    folder = paint(name, colour, mode).parent
+    colour_read = load_pictures(folder, 4).images[0, :, 1, 2].tolist()
+    assert colour_read == pytest.approx(expected, abs=2)  # WebP is lossy
+
+
+def test_a_palette_picture_keeps_its_colours_and_its_holes(tmp_path: Path) -> None:
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50, 9, 9, 9])
+    image.paste(2, (4, 0, 8, 8))
+    image.save(tmp_path / "p.png", transparency=2)
+    picture = load_pictures(tmp_path, 8).images[0]
+    assert picture[:, 0, 0].tolist() == [200, 100, 50]
+    assert picture[:, 0, 7].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    """The corner that the orientation says is at the top left comes out there."""
+    corner = {
+        1: (0, 0),
+        2: (6, 0),
+        3: (6, 6),
+        4: (0, 6),
+        5: (0, 0),
+        6: (0, 6),
+        7: (6, 6),
+        8: (6, 0),
+    }
+    x, y = corner[orientation]
+    image = Image.new("RGB", (8, 8), "black")
+    image.paste("white", (x, y, x + 2, y + 2))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "turned.png", exif=exif)
+    picture = load_pictures(tmp_path, 8).images[0, 0]
+    assert (picture > 127).nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+def test_a_wide_picture_is_cut_to_its_middle(tmp_path: Path) -> None:
+    image = Image.new("RGB", (24, 8), "red")
+    image.paste("lime", (8, 0, 16, 8))
+    image.save(tmp_path / "wide.png")
+    assert load_pictures(tmp_path, 8).images[0, 1].min() == 255
+
+
+def test_unreadable_pictures_are_skipped_with_a_reason(tmp_path: Path, paint: Paint) -> None:
+    whole = paint("good.png", size=(64, 64)).read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "fake.jpg").write_text("hello")
+    pictures = load_pictures(tmp_path, 4)
+    assert len(pictures.images) == 1
+    reasons = dict(pictures.skipped)
+    assert set(reasons) == {"cut.png", "fake.jpg"}
+    assert "broken" in reasons["cut.png"]
+    assert "no picture" in reasons["fake.jpg"]
+
+
+@pytest.mark.parametrize(("limit", "reason"), [("MAX_PIXELS", "megapixels"), ("MAX_BYTES", "MiB")])
+def test_pictures_over_a_limit_are_skipped(
+    tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch, limit: str, reason: str
+) -> None:
+    small, large = paint("small.bmp"), paint("large.bmp", size=(30, 30))
+    fits = {"MAX_PIXELS": 64, "MAX_BYTES": small.stat().st_size}
+    monkeypatch.setattr(data, limit, fits[limit])
+    pictures = load_pictures(tmp_path, 4)
+    assert len(pictures.images) == 1
+    ((name, why),) = pictures.skipped
+    assert name == large.name
+    assert reason in why
+
+
+def test_a_source_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fake.png").write_text("hello")
+    with pytest.raises(ValueError, match="no readable picture"):
+        load_pictures(tmp_path, 4)
+    for name in ("fake.png", "absent"):
+        with pytest.raises(ValueError, match="neither a folder nor a zip"):
+            load_pictures(tmp_path / name, 4)
+
+
+@pytest.fixture
+def numbered() -> Pictures:
+    """Ten pictures; picture n is n all over."""
+    images = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
+    return Pictures(images, resolution=2)
+
+
+def order(pictures: Pictures, first: int, count: int, seed: int = 0) -> list[int]:
+    batch = pictures.batch(first, count, seed)
+    return [round(value) for value in ((batch[:, 0, 0, 0] + 1) * 127.5).tolist()]
+
+
+def test_an_epoch_shows_each_picture_once_and_in_another_order(numbered: Pictures) -> None:
+    epochs = [order(numbered, 10 * epoch, 10) for epoch in range(5)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 5
+
+
+def test_the_order_depends_on_the_position_alone(numbered: Pictures) -> None:
+    whole = order(numbered, 0, 35)
+    torch.manual_seed(5)  # nothing global counts
+    for size in (1, 3, 4, 7, 13):
+        parts = [order(numbered, k, min(size, 35 - k)) for k in range(0, 35, size)]
+        assert [n for part in parts for n in part] == whole
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (2, 0), (0, -1), (-2, 1)])
+def test_a_pixel_is_the_mean_of_its_fine_ones_at_the_shift(shift: tuple[int, int]) -> None:
+    fine = torch.randint(0, 256, (1, 3, 12, 12), dtype=torch.uint8)
+    pictures = Pictures(fine, resolution=3)
+    assert pictures.oversample == 4
+    expected = np.empty((3, 3, 3))
+    for channel, y, x in product(range(3), range(3), range(3)):
+        values = []
+        for dy, dx in product(range(4), range(4)):  # beyond the border its pixels repeat
+            row = min(max(4 * y + dy + shift[1], 0), 11)
+            column = min(max(4 * x + dx + shift[0], 0), 11)
+            values.append(int(fine[0, channel, row, column]) / 127.5 - 1)
+        expected[channel, y, x] = sum(values) / 16
+    assert pictures.batch(0, 1, 0, shift)[0].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_pictures_are_kept_finer_by_the_oversampling(tmp_path: Path, paint: Paint) -> None:
+    paint("a.png", size=(40, 40))
+    pictures = load_pictures(tmp_path, 8, oversample=4)
+    assert pictures.images.shape == (1, 3, 32, 32)
+    assert pictures.batch(0, 3, 0).shape == (3, 3, 8, 8)

@@ -1,0 +1,118 @@
+"""Real trainings: real subprocesses, a real Valkey, the smallest preset for a few steps."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from contract.jobs import Job, JobStatus, JobStore
+from contract.messages import TrainRequest
+from contract.models import ModelLibrary
+from tests.conftest import write_pictures
+from worker.settings import WorkerSettings
+from worker.trainer import run_job
+
+
+@pytest.fixture
+def settings(tmp_path: Path, valkey_url: str) -> WorkerSettings:
+    settings = WorkerSettings(redis_url=valkey_url, data_dir=tmp_path / "var", threads=1)
+    write_pictures(settings.datasets_dir / "colours" / "pictures.zip")
+    return settings
+
+
+@pytest.fixture
+def store(redis: Redis) -> JobStore:
+    return JobStore(redis)
+
+
+def request(kimg: float, dataset: str = "colours") -> TrainRequest:
+    return TrainRequest(dataset=dataset, preset="vitgan-ti-32", name="made", kimg=kimg, seed=0)
+
+
+class Running:
+    """``run_job`` in a thread, as a worker has it."""
+
+    def __init__(self, job_id: str, store: JobStore, settings: WorkerSettings) -> None:
+        self.job_id, self.store = job_id, store
+        self.stopping = threading.Event()
+        self.ring_again: bool | None = None
+        self.thread = threading.Thread(target=self._run, args=(settings,))
+        self.thread.start()
+
+    def _run(self, settings: WorkerSettings) -> None:
+        self.ring_again = run_job(self.job_id, self.store, settings, self.stopping)
+
+    def until_progress(self) -> None:
+        until = time.monotonic() + 60
+        while self.job().progress is None:
+            assert time.monotonic() < until, "no progress in a minute"
+            time.sleep(0.1)
+
+    def job(self) -> Job:
+        return self.store.get(self.job_id)
+
+    def end(self) -> Job:
+        self.thread.join(timeout=90)
+        assert not self.thread.is_alive()
+        return self.job()
+
+
+def test_a_training_ends_as_a_published_model(store: JobStore, settings: WorkerSettings) -> None:
+    running = Running(store.create(request(kimg=0.128)), store, settings)
+    job = running.end()
+    assert job.status is JobStatus.SUCCEEDED, job.error
+    model = ModelLibrary(settings.trained_models_dir).get("made")
+    assert job.result == {"model": "made", "digest": model.digest}
+    assert job.progress is not None
+    assert job.progress["kimg"] == job.progress["total_kimg"] == 0.128
+    assert running.ring_again is False
+
+
+def test_a_training_that_cannot_run_fails_with_a_sentence(store: JobStore, settings: WorkerSettings) -> None:
+    job = Running(store.create(request(kimg=1, dataset="absent")), store, settings).end()
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert "does not exist" in job.error
+    assert "Traceback" not in job.error
+
+
+def test_a_cancelled_training_stops_and_publishes_nothing(store: JobStore, settings: WorkerSettings) -> None:
+    running = Running(store.create(request(kimg=1000)), store, settings)
+    running.until_progress()
+    store.request_cancel(running.job_id)
+    assert running.end().status is JobStatus.CANCELLED
+    assert ModelLibrary(settings.trained_models_dir).list() == []
+
+
+def test_a_stopped_worker_gives_the_job_back_and_the_next_one_resumes(
+    store: JobStore, settings: WorkerSettings
+) -> None:
+    first = Running(store.create(request(kimg=1000)), store, settings)
+    first.until_progress()
+    first.stopping.set()
+    job = first.end()
+    assert (job.status, first.ring_again) == (JobStatus.QUEUED, True)
+    (newest, *_) = sorted((settings.runs_dir / job.id).glob("checkpoint-*.pt"), reverse=True)
+    seen = int(newest.stem.split("-")[1]) / 1000
+    assert seen > 0
+
+    second = Running(job.id, store, settings)
+    until = time.monotonic() + 60
+    while (progress := second.job().progress or {}).get("kimg", 0) <= seen:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert progress["kimg"] < seen + 10
+    store.request_cancel(job.id)
+    assert second.end().attempts == 2
+
+
+def test_a_stopping_worker_claims_nothing(store: JobStore, settings: WorkerSettings) -> None:
+    job_id = store.create(request(kimg=1))
+    stopping = threading.Event()
+    stopping.set()
+    assert run_job(job_id, store, settings, stopping)
+    assert store.get(job_id).attempts == 0
