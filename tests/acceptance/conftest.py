@@ -76,25 +76,34 @@ class Service:
         return seconds
 
     def processes(self) -> list[int]:
-        """Every process that has this service's data folder in its environment."""
+        """Every process that has this service's data folder in its environment, and their children.
+
+        Valkey writes its title over its environment, so it is found by its parent.
+        """
         mark = f"VITGAN_DATA_DIR={self.folder / 'var'}".encode()
-        found = []
+        found: list[int] = []
+        parents: dict[int, int] = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
+                parents[int(folder.name)] = int(stat(int(folder.name))[1])
                 environment = (folder / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
             if mark in environment:
                 found.append(int(folder.name))
-        return found
+        return found + [pid for pid, parent in parents.items() if parent in found and pid not in found]
+
+
+def stat(pid: int) -> list[str]:
+    """State, parent and the rest of /proc/PID/stat."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def alive(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return stat(pid)[0] != "Z"
     except OSError:
         return False
-    return state != "Z"
 
 
 @pytest.fixture(scope="module")

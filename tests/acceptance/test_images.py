@@ -82,8 +82,8 @@ def test_the_same_request_gives_the_same_bytes(service: Service, tmp_path: Path)
         tags = [draw(http, **request).headers["etag"] for request in REQUESTS]
         # Among 64 others of the same size, so that they share batches.
         for request, expected in zip(REQUESTS[:3], alone, strict=False):
-            others = [request | {"seed": seed, "truncation": 1 - seed / 100} for seed in range(100, 164)]
-            crowd = others[:30] + [request] + others[30:]
+            others = [request | {"seed": seed, "truncation": seed / 200} for seed in range(100, 164)]
+            crowd = [*others[:30], request, *others[30:]]
             assert asyncio.run(many(service, crowd))[30] == expected
 
     # The command line draws the same bytes without the service.

@@ -32,24 +32,18 @@ def page(service: Service) -> Iterator[Page]:
         browser.close()
 
 
-def loaded(page: Page, selector: str) -> int:
-    """Pictures that are really decoded."""
-    script = "all => all.filter(i => i.complete && i.naturalWidth > 0).length"
-    return int(page.locator(selector).evaluate_all(script))
-
-
 def test_the_grid_draws_and_a_seed_opens_large(page: Page) -> None:
     expect(page.locator("#grid .tile img")).to_have_count(16, timeout=60_000)
-    page.wait_for_function("[...document.querySelectorAll('#grid img')].every(i => i.naturalWidth > 0)")
-    assert loaded(page, "#grid img") == 16
+    for image in page.locator("#grid .tile img").all():
+        expect(image).to_have_js_property("naturalWidth", 128, timeout=60_000)
     if picture := os.environ.get("SCREENSHOT"):
         page.screenshot(path=picture)
 
     page.locator("#grid .tile[data-seed='3']").click()
     expect(page.locator("#viewer")).to_be_visible()
-    page.wait_for_function("document.querySelector('#viewer img').naturalWidth === 333")
+    expect(page.locator("#viewer img")).to_have_js_property("naturalWidth", 333, timeout=60_000)
     expect(page.locator("#viewer-caption")).to_contain_text("emoji-32@")
-    expect(page.locator("#viewer-curl")).to_contain_text('"seed": 3')
+    expect(page.locator("#viewer-curl")).to_contain_text('"seed":3,"resolution":[333,200]')
     page.keyboard.press("Escape")
     expect(page.locator("#viewer")).to_be_hidden()
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.acceptance
 def upload(http: httpx.Client, service: Service, name: str) -> None:
     path = service.folder / "shapes.zip"
     write_shapes(path, 300)
-    answer = http.post("/datasets", data={"name": name}, files={"file": path.open("rb")})
+    answer = http.post("/datasets", data={"name": name}, files={"file": path.read_bytes()})
     assert answer.status_code == 201, answer.text
     assert (answer.json()["pictures"], answer.json()["skipped"]) == (300, 0)
 

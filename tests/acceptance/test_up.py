@@ -58,7 +58,7 @@ def test_a_redis_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
 def test_redis_url_wins_over_the_embedded_server(tmp_path: Path, valkey_url: str) -> None:
     service = Service.start(tmp_path, REDIS_URL=valkey_url)
     assert not (tmp_path / "var" / "valkey").exists()
-    assert len(service.processes()) == 4
+    assert len(service.processes()) == 4  # no Valkey of ours
     service.stop()
 
 

@@ -1,0 +1,84 @@
+"""Requests a second over HTTP, through every process of a service started for it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, median
+
+import aiohttp
+
+SECONDS = 8.0
+
+
+def run() -> None:
+    """Prints a line a size and number of clients, and where the time of a batch goes."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        env = os.environ | {"PORT": str(port), "VITGAN_DATA_DIR": f"{folder}/var"}
+        service = subprocess.Popen(
+            [sys.executable, "-m", "cli", "up"],
+            env=env | {"PYTHONPATH": str(Path.cwd())},
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert service.stdout is not None
+            if not any("Ctrl-C" in line for line in service.stdout):
+                raise RuntimeError("the service did not start")
+            for side, clients in ((64, 1), (64, 64), (256, 1), (256, 64)):
+                asyncio.run(load(port, side, clients))
+        finally:
+            service.send_signal(signal.SIGTERM)
+            service.wait()
+
+
+async def load(port: int, side: int, clients: int) -> None:
+    """``clients`` ask for one image after the other for some seconds."""
+    waited: list[float] = []
+    drawn: list[tuple[int, float]] = []
+    seeds = itertools.count()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def client(until: float) -> None:
+            while time.perf_counter() < until:
+                body = {"seed": next(seeds), "resolution": side}
+                started = time.perf_counter()
+                async with session.post(f"http://127.0.0.1:{port}/generate", json=body) as answer:
+                    await answer.read()
+                    answer.raise_for_status()
+                waited.append(time.perf_counter() - started)
+                drawn.append(timing(answer.headers["Server-Timing"]))
+
+        await client(time.perf_counter() + 1)  # warm
+        waited.clear()
+        drawn.clear()
+        started = time.perf_counter()
+        await asyncio.gather(*(client(started + SECONDS) for _ in range(clients)))
+        seconds = time.perf_counter() - started
+    waited.sort()
+    batch = mean(size for size, _ in drawn)
+    print(
+        f"{side:4d} px, {clients:2d} clients: {len(waited) / seconds:6.1f} requests/s, "
+        f"p50 {median(waited) * 1000:.0f} ms, p95 {waited[int(len(waited) * 0.95)] * 1000:.0f} ms, "
+        f"mean batch {batch:.1f}, a batch drawn in {median(ms for _, ms in drawn):.0f} ms"
+    )
+
+
+def timing(header: str) -> tuple[int, float]:
+    """Size of the batch and milliseconds of drawing, from Server-Timing."""
+    found = re.search(r'batch;desc="(\d+)", render;dur=([\d.]+)', header)
+    assert found is not None, header
+    return int(found[1]), float(found[2])
