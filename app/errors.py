@@ -20,6 +20,8 @@ from fastapi.responses import JSONResponse
 from redis import RedisError
 from starlette.exceptions import HTTPException
 
+from app.metrics import REFUSALS
+
 log = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
@@ -80,6 +82,7 @@ REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a fe
 
 def problem(status: int, title: str, detail: str, request: Request, **more: Any) -> JSONResponse:
     """One problem object."""
+    REFUSALS.labels(status=str(status)).inc()
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     request_id = getattr(request.state, "request_id", None)
     return JSONResponse({**body, "request_id": request_id, **more}, status, media_type=PROBLEM_JSON)

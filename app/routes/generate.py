@@ -9,6 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.coalesce import Shape
 from app.errors import Internal, InvalidRequest, Unavailable
+from app.metrics import ANSWER_SECONDS, BATCH_IMAGES, IMAGES
 from app.schemas import GenerateBody
 from app.services import Services, Use
 from app.settings import AppSettings
@@ -41,12 +42,15 @@ async def generate(body: GenerateBody, use: Use) -> Response:
     model = use.model(body.model)
     use.require_fleet()
     shape = Shape(model.name, model.digest, width, height)
-    first = await use.coalescer.submit(shape, body.seed, body.truncation)
+    with ANSWER_SECONDS.time():
+        first = await use.coalescer.submit(shape, body.seed, body.truncation)
     try:
         refuse_errors(first)
     except BaseException:
         await use.replies.forget(first.id, complete=True)
         raise
+    IMAGES.inc()
+    BATCH_IMAGES.observe(first.meta["batch"])
     headers = {
         "X-Seed": str(body.seed),
         "X-Model": f"{model.name}@{model.short_digest}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.services import Use
 from contract.queue import GENERATE, TRAIN
@@ -38,6 +39,12 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
         "image_workers": use.fleet.workers.get(GENERATE, 0),
         "training_workers": use.fleet.workers.get(TRAIN, 0),
     }
+
+
+@router.get("/metrics", summary="For Prometheus", response_class=Response)
+def metrics() -> Response:
+    """This process's counters, in Prometheus's text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

@@ -123,6 +123,39 @@ def test_real_and_generated_pictures_share_one_shift(
     assert max(abs(value) for shift in fake for value in shift) == 0.5
 
 
+def test_half_of_the_real_pictures_are_mirrored(
+    tiny: Config, noise: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, real, judged = Trainer(tiny, seed=0, device=CPU), [], []
+    batch = Pictures.batch
+    monkeypatch.setattr(Pictures, "batch", lambda *args: real.append(batch(*args)) or real[-1].clone())
+    trainer.discriminator.register_forward_pre_hook(lambda _, args: judged.append(args[0]))
+    for _ in range(10):
+        trainer.step(noise)
+    flips = []
+    for before, seen in zip(real, judged[::2], strict=True):  # D judges twice a step
+        plain = seen.chunk(4)[2]  # of T(x), T(G(z)), x, G(z)
+        for x, y in zip(before, plain, strict=True):
+            flips.append(torch.equal(y, x.flip(2)))
+            assert flips[-1] or torch.equal(y, x)
+    assert 8 < sum(flips) < 32
+
+
+@pytest.mark.parametrize("field", ["bcr_real", "bcr_fake"])
+def test_consistency_is_part_of_the_discriminators_loss(tiny: Config, noise: Pictures, field: str) -> None:
+    gradients = []
+    for weight in (0.0, 1.0, 2.0):
+        training = replace(tiny.training, **{field: weight})
+        trainer = Trainer(replace(tiny, training=training), seed=0, device=CPU)
+        trainer.step(noise)
+        gradient = trainer.discriminator.embed.weight.grad
+        assert gradient is not None
+        gradients.append(gradient)
+    one, two = gradients[1] - gradients[0], gradients[2] - gradients[0]
+    assert one.norm() > 0.01 * gradients[0].norm()
+    torch.testing.assert_close(two, 2 * one, rtol=1e-2, atol=1e-3)
+
+
 def stop_after(steps: int) -> Callable[[], bool]:
     calls = itertools.count()
     return lambda: next(calls) >= steps
