@@ -39,14 +39,38 @@ def run() -> None:
             if not any("Ctrl-C" in line for line in service.stdout):
                 raise RuntimeError("the service did not start")
             for side, clients in ((64, 1), (64, 64), (256, 1), (256, 64)):
-                asyncio.run(load(port, side, clients))
+                before = cpu_seconds(service.pid)
+                requests = asyncio.run(load(port, side, clients))
+                after = cpu_seconds(service.pid)
+                spent = {name: (after[name] - before[name]) / requests * 1000 for name in after}
+                print("         CPU ms a request: " + ", ".join(f"{n} {ms:.1f}" for n, ms in spent.items()))
         finally:
             service.send_signal(signal.SIGTERM)
             service.wait()
 
 
-async def load(port: int, side: int, clients: int) -> None:
-    """``clients`` ask for one image after the other for some seconds."""
+def cpu_seconds(parent: int) -> dict[str, float]:
+    """CPU time so far of the service's processes and of this client (Linux)."""
+    names = {"worker": "image worker", "api": "API", "valkey-server": "Valkey"}
+    ticks = os.sysconf("SC_CLK_TCK")
+    found = {"client": time.process_time()}
+    family = {parent}
+    for pid in sorted(int(path.name) for path in Path("/proc").glob("[0-9]*")):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if int(fields[1]) in family:
+            family.add(pid)
+            for word, name in names.items():
+                if f" {word}" in command or f"/{word}" in command:
+                    found[name] = (int(fields[11]) + int(fields[12])) / ticks
+    return found
+
+
+async def load(port: int, side: int, clients: int) -> int:
+    """``clients`` ask for one image after the other for some seconds; gives how many they got."""
     waited: list[float] = []
     drawn: list[tuple[int, float]] = []
     seeds = itertools.count()
@@ -62,9 +86,6 @@ async def load(port: int, side: int, clients: int) -> None:
                 waited.append(time.perf_counter() - started)
                 drawn.append(timing(answer.headers["Server-Timing"]))
 
-        await client(time.perf_counter() + 1)  # warm
-        waited.clear()
-        drawn.clear()
         started = time.perf_counter()
         await asyncio.gather(*(client(started + SECONDS) for _ in range(clients)))
         seconds = time.perf_counter() - started
@@ -75,6 +96,7 @@ async def load(port: int, side: int, clients: int) -> None:
         f"p50 {median(waited) * 1000:.0f} ms, p95 {waited[int(len(waited) * 0.95)] * 1000:.0f} ms, "
         f"mean batch {batch:.1f}, a batch drawn in {median(ms for _, ms in drawn):.0f} ms"
     )
+    return len(waited)
 
 
 def timing(header: str) -> tuple[int, float]:

@@ -28,7 +28,7 @@ from model.sampling import quantise
 from model.siren import ModulatedLinear, Siren
 
 STRIP_PIXELS = 65_536  # of one image: what a strip holds at most (a single row may be wider)
-TILE_PIXELS = 2_048  # painted at once: activations and weights of so many stay in the cache
+TILE_PIXELS = 4_096  # painted at once: activations and weights of so many stay in the cache
 
 
 @dataclass(frozen=True)

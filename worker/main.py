@@ -26,7 +26,7 @@ from worker.images import draw_batch
 from worker.settings import WorkerSettings
 from worker.trainer import run_job
 
-SWITCH_SECONDS = 0.0002
+SWITCH_SECONDS = 0.0005
 
 log = logging.getLogger(__name__)
 
