@@ -109,6 +109,8 @@ def _check_picture(data: bytes, settings: AppSettings) -> None:
             width, height = picture.size
             if width * height > settings.max_picture_pixels:
                 raise ValueError(f"{width}x{height} is over {settings.max_picture_pixels} pixels")
+            if picture.mode in ("I", "F"):
+                raise ValueError(f"pixels of mode {picture.mode} have no known range: use 8 or 16 bits")
             picture.load()
     except UnidentifiedImageError:
         raise ValueError("no picture of a known format") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle  # for its error alone: nothing is unpickled but tensors
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,13 @@ def load_checkpoint(run: Path) -> dict[str, Any] | None:
     for path in checkpoints(run):
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError):
+        except (
+            RuntimeError,
+            EOFError,
+            OSError,
+            KeyError,
+            pickle.UnpicklingError,
+        ):  # cut off or no checkpoint
             continue
         return state
     return None

@@ -6,8 +6,22 @@ Every field is glossed: its unit, its range and where the value comes from. "pap
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+
+def _check_fields(config: Any, section: str) -> None:
+    """Every field has its kind, and no number is negative; whole numbers count from 1."""
+    for field in fields(config):
+        value, kind = getattr(config, field.name), field.type
+        if kind == "bool":
+            right, wanted = isinstance(value, bool), "true or false"
+        elif kind == "int":
+            right, wanted = type(value) is int and value >= 1, "a whole number of 1 or more"
+        else:
+            right, wanted = type(value) in (int, float) and value >= 0, "a number of 0 or more"
+        if not right:
+            raise ValueError(f"{section}.{field.name} is {value!r}: give {wanted}")
 
 
 @dataclass(frozen=True)
@@ -28,11 +42,7 @@ class GeneratorConfig:
     demodulate: bool = True  # CIPS demodulates the modulated weights, the paper's text does not
 
     def __post_init__(self) -> None:
-        for name in ("resolution", "grid", "z_dim", "mapping_layers", "width", "blocks", "heads",
-                     "mlp_ratio", "siren_width", "fourier_dim"):  # fmt: skip
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"generator.{name} is {value!r}: give a whole number of 1 or more")
+        _check_fields(self, "generator")
         if self.resolution % self.grid:
             raise ValueError(
                 f"generator.resolution is {self.resolution}: give a multiple of grid={self.grid}"
@@ -59,6 +69,7 @@ class DiscriminatorConfig:
     query_gain: float = 0.25  # initial gain of the tied W_q = W_k: at 1 each token sees only itself
 
     def __post_init__(self) -> None:
+        _check_fields(self, "discriminator")
         if self.patch < 2 or self.patch % 2 or self.resolution % self.patch:
             raise ValueError(
                 f"discriminator.patch is {self.patch}: give an even divisor of resolution={self.resolution}"
@@ -85,12 +96,13 @@ class TrainingConfig:
     mirror: bool = True  # flip half of the real pictures left to right
 
     def __post_init__(self) -> None:
+        _check_fields(self, "training")
         if self.batch < 2:
             raise ValueError(f"training.batch is {self.batch}: give 2 or more")
-        if self.oversample < 1:
-            raise ValueError(f"training.oversample is {self.oversample}: give 1 or more")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"training.learning_rate is {self.learning_rate}: give 0 < rate < 1")
+        if max(self.beta1, self.beta2) >= 1:
+            raise ValueError(f"training.beta1, beta2 are {self.beta1}, {self.beta2}: give less than 1")
 
 
 @dataclass(frozen=True)

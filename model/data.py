@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +54,8 @@ class Pictures:
         done = 0
         while done < count:
             epoch, offset = divmod(first + done, total)
-            generator = torch.Generator().manual_seed((seed << 32) + epoch)
-            part = torch.randperm(total, generator=generator)[offset : offset + count - done]
+            permutation = np.random.default_rng((seed, epoch)).permutation(total)
+            part = torch.from_numpy(permutation[offset : offset + count - done])
             index[done : done + len(part)] = part
             done += len(part)
         return index
@@ -83,6 +84,8 @@ def decode(data: bytes, side: int) -> np.ndarray:
 
     Raises ``ValueError`` with the reason if it is no picture, broken or too large.
     """
+    if not data:
+        raise ValueError("the file is empty, or damaged in its zip")
     if len(data) > MAX_BYTES:
         raise ValueError(f"the file is over {MAX_BYTES >> 20} MiB")
     try:
@@ -91,7 +94,7 @@ def decode(data: bytes, side: int) -> np.ndarray:
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width}x{height} is over {MAX_PIXELS // 1_000_000} megapixels")
             opened.draft("RGB", (2 * side, 2 * side))
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+            picture = ImageOps.exif_transpose(_eight_bit(opened)).convert("RGBA")
     except UnidentifiedImageError:
         raise ValueError("no picture of a known format") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -103,6 +106,15 @@ def decode(data: bytes, side: int) -> np.ndarray:
     return np.asarray(square)
 
 
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Pillow clips 16-bit grey when it converts; scale it first. Other deep modes have no known range."""
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {picture.mode} have no known range: save it with 8 or 16 bits")
+    return picture
+
+
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the picture files of a folder or zip, in the order of their names."""
     if source.is_dir():
@@ -110,10 +122,19 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
             if path.suffix.lower() in SUFFIXES and path.is_file():
                 yield str(path.relative_to(source)), path.read_bytes()
         return
-    if not zipfile.is_zipfile(source):
-        raise ValueError(f"{source} is neither a folder nor a zip of pictures")
-    with zipfile.ZipFile(source) as archive:
-        for info in sorted(archive.infolist(), key=lambda member: member.filename):
-            if info.filename.lower().endswith(SUFFIXES):
-                with archive.open(info) as member:
-                    yield info.filename, member.read(MAX_BYTES + 1)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for info in sorted(archive.infolist(), key=lambda member: member.filename):
+                if info.filename.lower().endswith(SUFFIXES):
+                    yield info.filename, _member(archive, info)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{source} is neither a folder nor a zip that can be read: {error}") from None
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """A member's bytes; none if it is damaged, encrypted or packed in an unknown way."""
+    try:
+        with archive.open(info) as member:
+            return member.read(MAX_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError):
+        return b""

@@ -83,10 +83,10 @@ class ISNLinear(nn.Module):
     v: Tensor
     sigma_init: Tensor
 
-    def __init__(self, fan_in: int, fan_out: int, gain: float = 1.0) -> None:
+    def __init__(self, fan_in: int, fan_out: int, gain: float = 1.0, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(fan_out, fan_in) * (gain / math.sqrt(fan_in)))
-        self.bias = nn.Parameter(torch.zeros(fan_out))
+        self.bias = nn.Parameter(torch.zeros(fan_out)) if bias else None
         left, sigma, right = torch.linalg.svd(self.weight.detach(), full_matrices=False)
         self.register_buffer("u", left[:, 0].clone())
         self.register_buffer("v", right[0].clone())
@@ -120,7 +120,8 @@ class L2SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int, query_gain: float) -> None:
         super().__init__()
         self.heads = heads
-        self.query = ISNLinear(width, width, gain=query_gain)  # tied: it makes the keys too
+        # Tied: it makes the keys too, so a bias would cancel in q - k.
+        self.query = ISNLinear(width, width, gain=query_gain, bias=False)
         self.value = ISNLinear(width, width)
         self.out = ISNLinear(width, width)
 

@@ -31,7 +31,7 @@ def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
 def sample_tokens(generator: Generator, seeds: Sequence[int], truncations: Sequence[float]) -> Tensor:
     """Tokens [B, L, D] of those seeds, each the same to the bit whatever else is in the batch."""
     z = latents(seeds, generator.config.z_dim)
-    psi = torch.tensor(truncations)
+    psi = torch.tensor(truncations, dtype=torch.float32)
     short = max(0, STABLE_ROWS - len(seeds))
     w = generator.truncate(
         generator.mapping(F.pad(z, (0, 0, 0, short), value=1.0)), F.pad(psi, (0, short), value=1.0)

@@ -61,8 +61,9 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(tmp_path: Path, sha
 
 def test_without_a_readable_checkpoint_there_is_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
-    (tmp_path / "checkpoint-000000000001.pt").write_bytes(b"")
-    assert load_checkpoint(tmp_path) is None
+    for content in (b"", b"\x80\x02", b"no checkpoint at all"):
+        (tmp_path / "checkpoint-000000000001.pt").write_bytes(content)
+        assert load_checkpoint(tmp_path) is None
 
 
 def test_a_published_generator_draws_the_same_to_the_bit(tmp_path: Path, generator: Generator) -> None:

@@ -159,6 +159,34 @@ def test_the_order_depends_on_the_position_alone(numbered: Pictures) -> None:
         assert [n for part in parts for n in part] == whole
 
 
+def test_another_seed_is_another_order(numbered: Pictures) -> None:
+    orders = {tuple(order(numbered, 0, 35, seed)) for seed in (0, 1, 5, 2**32 - 1)}
+    assert len(orders) == 4
+
+
+def test_sixteen_bit_grey_is_scaled_and_float_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "b.tiff")
+    pictures = load_pictures(tmp_path, 4)
+    assert pictures.images.unique().tolist() == [128]
+    ((name, why),) = pictures.skipped
+    assert (name, "mode F" in why) == ("b.tiff", True)
+
+
+def test_a_damaged_member_is_skipped_and_the_rest_is_read(tmp_path: Path, paint: Paint) -> None:
+    paint("good.png", (1, 2, 3))
+    picture = (tmp_path / "good.png").read_bytes()
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.writestr("bad.png", picture)
+        archive.writestr("good.png", picture)
+    whole = bytearray((tmp_path / "p.zip").read_bytes())
+    whole[whole.index(picture) + 20] ^= 255
+    (tmp_path / "p.zip").write_bytes(bytes(whole))
+    pictures = load_pictures(tmp_path / "p.zip", 4)
+    assert len(pictures.images) == 1
+    assert [name for name, _ in pictures.skipped] == ["bad.png"]
+
+
 @pytest.mark.parametrize("shift", [(0, 0), (2, 0), (0, -1), (-2, 1)])
 def test_a_pixel_is_the_mean_of_its_fine_ones_at_the_shift(shift: tuple[int, int]) -> None:
     fine = torch.randint(0, 256, (1, 3, 12, 12), dtype=torch.uint8)

@@ -34,7 +34,7 @@ def test_self_attention_is_softmax_of_scaled_dot_products() -> None:
 def isn(layer: ISNLinear, x: Tensor) -> Tensor:
     """At initialisation W_isn = sigma(W_0) W / sigma(W), by a spectral norm without u and v."""
     sigma = torch.linalg.matrix_norm(layer.weight, 2)
-    return x @ (layer.weight * sigma.detach() / sigma).T + layer.bias
+    return x @ (layer.weight * sigma.detach() / sigma).T + (0 if layer.bias is None else layer.bias)
 
 
 def l2_attention(layer: L2SelfAttention, x: Tensor) -> Tensor:
