@@ -139,7 +139,9 @@ def train(
         trainer.load(state)
     description = json.dumps({**config.to_dict(), "seed": seed, "kimg": kimg}, indent=2)
     write_atomically(run / "training.json", lambda path: path.write_text(description + "\n"))
-    grid_image(pictures.batch(0, len(GRID_SEEDS), seed), columns=10).save(run / "reals.png")
+    grid_image(
+        pictures.batch(0, len(GRID_SEEDS), seed), columns=10, zoom=max(1, 64 // pictures.resolution)
+    ).save(run / "reals.png")
 
     total = round(kimg * 1000)
     tick = max(1, round(tick_kimg * 1000))
@@ -173,6 +175,7 @@ def publish(trainer: Trainer, folder: Path) -> None:
 
 def _snapshot(trainer: Trainer, run: Path) -> None:
     name = f"fakes{trainer.images_seen // 1000:06d}.png"
-    grid = grid_image(native_pictures(trainer.average, GRID_SEEDS), columns=10)
+    zoom = max(1, 64 // trainer.config.generator.resolution)
+    grid = grid_image(native_pictures(trainer.average, GRID_SEEDS), columns=10, zoom=zoom)
     write_atomically(run / name, lambda path: grid.save(path, format="PNG"))
     save_checkpoint(run, trainer.images_seen, trainer.state())
