@@ -89,7 +89,10 @@ class Replies:
                 await asyncio.sleep(0.5)
                 continue
             for data in got[1] if got else ():
-                self.deliver(Frame.decode(data))
+                try:
+                    self.deliver(Frame.decode(data))
+                except ValueError:
+                    log.exception("dropped %d bytes that are no frame", len(data))
 
     async def _tell(self, image_id: str, word: bytes) -> None:
         key = keys.credits(image_id)

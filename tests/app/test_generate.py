@@ -235,3 +235,8 @@ async def test_the_clients_request_id_is_kept_if_it_is_sane(api: Api) -> None:
     assert given.headers["x-request-id"] == "abc-1"
     other = await api.http.post("/generate", json={"seed": -1}, headers={"X-Request-ID": "a b!"})
     assert refused(other, 422)["request_id"] == other.headers["x-request-id"] != "a b!"
+
+
+async def test_garbage_among_the_replies_is_dropped(api: Api, redis: Redis) -> None:
+    redis.rpush(keys.replies(api.services.replies.id), "garbage")
+    assert (await api.http.post("/generate", json={"seed": 1, "resolution": 8})).text == "1 8x8 1.0"
