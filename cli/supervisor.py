@@ -28,7 +28,7 @@ from contract.settings import SharedSettings
 READY_SECONDS = 90  # a cold disk may take long to load PyTorch
 STOP_SECONDS = 8.0  # for API and workers together; what is left then is killed
 FIRST = Path("first.png")
-FIRST_SEED = 7
+FIRST_SEED = 11
 
 
 class UpError(Exception):
@@ -210,8 +210,8 @@ def _draw_first(host: str, port: int) -> None:
     print(
         f"\n{address}\n"
         f"  first picture: {FIRST.resolve()}\n"
-        f"  curl -d '{{\"seed\": 42, \"resolution\": 256}}' -H 'Content-Type: application/json' "
-        f"{address}/generate -o seed0042.png\n"
+        f"  curl -d '{{\"seed\": 0, \"resolution\": 256}}' -H 'Content-Type: application/json' "
+        f"{address}/generate -o seed0000.png\n"
         "Ctrl-C stops everything.",
         flush=True,
     )
