@@ -43,6 +43,8 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         yield
         await end(tasks)
         await patient.aclose()
+        services.jobs.redis.close()
+        services.celery.close()
 
     app = FastAPI(
         title="ViTGAN",

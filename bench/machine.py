@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from worker.engine import core_count
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def best(work: Callable[[], object], times: int = 10, rounds: int = 5) -> float:
 
 def measure() -> Limits:
     """Measures and prints."""
-    cores = len(os.sched_getaffinity(0))
+    cores = core_count(0)
     for threads in sorted({1, cores}):
         limits = _measure(threads)
     torch.set_num_threads(1)

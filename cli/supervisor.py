@@ -26,7 +26,8 @@ from contract.redis_client import command_client
 from contract.settings import SharedSettings
 
 READY_SECONDS = 90  # a cold disk may take long to load PyTorch
-STOP_SECONDS = 8.0  # for API and workers together; what is left then is killed
+STOP_SECONDS = 7.5  # for API and workers together; what is left then is killed
+REDIS_SECONDS = 2.0  # for Valkey after them
 FIRST = Path("first.png")
 FIRST_SEED = 11
 
@@ -221,7 +222,7 @@ def _stop(children: list[Child]) -> None:
     """API and workers first, Redis last; what does not end in time is killed."""
     redis = [child for child in children if child.name == "valkey"]
     rest = [child for child in children if child.name != "valkey"]
-    for group, seconds in ((rest, STOP_SECONDS), (redis, 1.5)):
+    for group, seconds in ((rest, STOP_SECONDS), (redis, REDIS_SECONDS)):
         for child in group:
             child.process.terminate()
         until = time.monotonic() + seconds

@@ -73,7 +73,10 @@ class Engine:
 
 def core_count(threads: int) -> int:
     """A setting of threads as a number: 0 stands for all cores this process may use."""
-    return threads or len(os.sched_getaffinity(0))
+    if threads:
+        return threads
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def use_threads(threads: int) -> None:

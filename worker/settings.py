@@ -18,7 +18,7 @@ class WorkerSettings(SharedSettings):
     )
     loaded_models: int = Field(4, ge=1, description="models an image worker keeps in memory")
     stop_seconds: float = Field(
-        7,
+        6,
         gt=0,
         description="time a training has to write its checkpoint when the worker is stopped",
     )

@@ -157,22 +157,26 @@ async def test_sizes_do_not_mix_and_large_images_are_alone(api: Api) -> None:
 
 
 async def test_while_the_workers_are_busy_the_next_batch_grows(start: Start) -> None:
-    api = await start(max_batch=8)
-    held: list[ImageBatch] = []
-    api.painter.answer = lambda batch: held.append(batch) or []  # type: ignore[func-returns-value]
-    asked = []
-    for seed in range(20):
-        asked.append(asyncio.create_task(api.http.post("/generate", json={"seed": seed})))
-        await asyncio.sleep(0.01)
+    api = await start(max_batch=8, gather_seconds=0)
+    api.painter.answer = lambda batch: []
+
+    async def ask(images: int, batches: int) -> list[asyncio.Task[httpx.Response]]:
+        """Waits until they have arrived and so many batches have been sent in all."""
+        body = {"resolution": 64}
+        tasks = [asyncio.create_task(api.http.post("/generate", json=body)) for _ in range(images)]
+        awaited = len(api.services.replies) + images
+        while len(api.services.replies) < awaited or len(api.painter.batches) < batches:
+            await asyncio.sleep(0.01)
+        return tasks
+
+    asked = [*await ask(1, 1), *await ask(1, 2), *await ask(18, 2)]
+    held = list(api.painter.batches)
     assert [len(batch.items) for batch in held] == [1, 1]
-    while not all(task.done() for task in asked):
-        api.painter.answer = held_answer
-        for batch in list(held):
-            held.remove(batch)
-            api.painter.answer = held_answer
-            for frame in held_answer(batch):
-                api.painter.redis.rpush(keys.replies(batch.reply_to), frame.encode())
-        await asyncio.sleep(0.02)
+    api.painter.answer = held_answer
+    for batch in held:
+        for frame in held_answer(batch):
+            api.painter.redis.rpush(keys.replies(batch.reply_to), frame.encode())
+    assert {answer.text for answer in await asyncio.gather(*asked)} == {"late"}
     assert [len(batch.items) for batch in api.painter.batches] == [1, 1, 8, 8, 2]
 
 

@@ -168,7 +168,7 @@ def test_train_writes_grids_log_checkpoint_and_model(
     assert done is True
     for name in ("reals.png", "fakes000000.png"):
         with Image.open(tmp_path / name) as grid:
-            assert grid.size == (160, 160)
+            assert grid.size == (640, 640)  # ten of 16 px, each pixel four wide
     kept = [path.name for path in sorted(tmp_path.glob("checkpoint-*"))]
     assert kept == ["checkpoint-000000000016.pt", "checkpoint-000000000020.pt"]
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -4,6 +4,7 @@ import io
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ from worker.images import draw_batch
 
 
 @pytest.fixture
-def raw(valkey_url: str, redis: Redis) -> Redis:
+def raw(valkey_url: str, redis: Redis) -> Iterator[Redis]:
     """A client that gives bytes, as the worker's does."""
-    return command_client(valkey_url, decode=False)
+    with command_client(valkey_url, decode=False) as client:
+        yield client
 
 
 def batch(
