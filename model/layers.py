@@ -28,7 +28,8 @@ class SelfModulatedLayerNorm(nn.Module):
     """SLN(h, w) = gamma(w) * (h - mu) / sigma + beta(w), the style's only entrance (paper, eq. 15).
 
     gamma and beta are one linear layer each. gamma starts around 1 and both depend on w only a little
-    at first (gain 1/4): at gain 1 the style drowns the positions and every patch is painted alike.
+    at first (gain 1/4), so that the style, equal in all tokens, does not outweigh their positions. The
+    value is a choice, not the result of an ablation (docs/log.md).
     """
 
     def __init__(self, width: int) -> None:
