@@ -77,23 +77,59 @@ def train(
     kimg: Annotated[float, typer.Option(min=0.001, help="Thousand pictures to train on.")] = 100,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
     batch: Annotated[int | None, typer.Option(min=2, help="Instead of the preset's.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="section.field=value of the preset; may be repeated.")
+    ] = None,
+    crop: Annotated[str, typer.Option(help="centre: a centred square; pad: the whole picture.")] = "centre",
+    background: Annotated[
+        str, typer.Option(help="Colour below transparent and around padded pictures.")
+    ] = "white",
+    cache: Annotated[Path | None, typer.Option(help="Folder for decoded pictures.")] = None,
     tick: Annotated[float, typer.Option(min=0.001, help="kimg between grids and checkpoints.")] = 4,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after that time.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    compiler: Annotated[
+        str, typer.Option("--compile", help="off, default, or reduce-overhead (CUDA graphs).")
+    ] = "off",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="On a GPU: slower, the same bits every time.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print sizes, memory and speed; train nothing.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Progress as JSON lines.")] = False,
 ) -> None:
     """Train on a folder or zip of pictures; Ctrl-C saves, --resume goes on."""
-    from cli.local import run_training
+    from cli.training import DataOptions, RunOptions, run_plan, run_training
+    from model.config import preset as preset_named
     from worker.engine import use_threads
 
     use_threads(threads)
     with _Sentences():
-        code = run_training(
-            data, preset, kimg, out, seed=seed, batch=batch, tick_kimg=tick,
-            max_minutes=max_minutes, resume=resume, device=device, as_json=json,
+        config = preset_named(preset, batch)
+        for setting in settings or ():
+            config = config.with_setting(setting)
+        run = RunOptions(
+            out=out, kimg=kimg, seed=seed, tick_kimg=tick, max_minutes=max_minutes, resume=resume,
+            device=device, compiler=compiler, deterministic=deterministic,
+            tensorboard=tensorboard, as_json=json,
         )  # fmt: skip
+        code = (run_plan if dry_run else run_training)(
+            config, DataOptions(data, crop, background, cache), run
+        )
+    raise typer.Exit(code)
+
+
+@app.command()
+def plot(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Draw a run's curves into RUN/curves.png."""
+    from cli.plot import run_plot
+
+    with _Sentences():
+        code = run_plot(run)
     raise typer.Exit(code)
 
 
@@ -111,6 +147,33 @@ def generate(
     with _Sentences():
         width, height = parse_resolution(resolution)
         run_generation(model, parse_seeds(seeds), width, height, truncation, out)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model's name or folder.")],
+    data: Annotated[Path, typer.Argument(help="Folder or zip of its training pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation.json and neighbours.png.")],
+    count: Annotated[int, typer.Option(min=4, help="Pictures of each set, at most half of the data.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
+    fid: Annotated[bool, typer.Option("--fid", help="Also FID and KID; needs the extra fid.")] = False,
+    crop: Annotated[str, typer.Option(help="As in the training: centre or pad.")] = "centre",
+    background: Annotated[str, typer.Option(help="As in the training.")] = "white",
+    cache: Annotated[Path | None, typer.Option(help="Folder for decoded pictures.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")] = 0,
+) -> None:
+    """Measure how close a model's pictures are to its training pictures."""
+    from cli.evaluate import run_evaluation
+    from worker.engine import use_threads
+
+    use_threads(threads)
+    with _Sentences():
+        code = run_evaluation(
+            model, data, count=count, seed=seed, out=out, device=device, fid=fid, cache=cache, crop=crop,
+            background=background,
+        )  # fmt: skip
+    raise typer.Exit(code)
 
 
 dataset = typer.Typer(help="Make datasets.", no_args_is_help=True)

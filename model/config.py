@@ -6,22 +6,32 @@ Every field is glossed: its unit, its range and where the value comes from. "pap
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
+
+
+def choice(*names: str) -> Any:
+    """A field that takes one of ``names``; the first is its default."""
+    return field(default=names[0], metadata={"names": names})
 
 
 def _check_fields(config: Any, section: str) -> None:
     """Every field has its kind, and no number is negative; whole numbers count from 1."""
-    for field in fields(config):
-        value, kind = getattr(config, field.name), field.type
-        if kind == "bool":
+    for entry in fields(config):
+        value, kind = getattr(config, entry.name), entry.type
+        if names := entry.metadata.get("names"):
+            right, wanted = value in names, "one of " + ", ".join(names)
+        elif kind == "bool":
             right, wanted = isinstance(value, bool), "true or false"
+        elif kind == "str":
+            right, wanted = isinstance(value, str), "a text"
         elif kind == "int":
             right, wanted = type(value) is int and value >= 1, "a whole number of 1 or more"
         else:
             right, wanted = type(value) in (int, float) and value >= 0, "a number of 0 or more"
         if not right:
-            raise ValueError(f"{section}.{field.name} is {value!r}: give {wanted}")
+            raise ValueError(f"{section}.{entry.name} is {value!r}: give {wanted}")
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class GeneratorConfig:
     resolution: int = 32  # native side in pixels: what it was trained at, not a limit
     grid: int = 8  # tokens a side; the paper keeps 8 x 8 at every resolution
     z_dim: int = 384  # size of the latent z; the paper: equal to the width
-    mapping_layers: int = 8  # depth of the mapping network (StyleGAN's 8)
+    mapping_layers: int = 8  # depth of the mapping network: the authors' code has 8, the paper names none
     width: int = 384  # D, the width of tokens and of the style w
     blocks: int = 4  # transformer blocks; the paper: 4 at 32 px, 6 at 64 px
     heads: int = 6  # attention heads, each width / heads wide
@@ -39,7 +49,10 @@ class GeneratorConfig:
     siren_width: int = 192  # width of the painter's two sine layers: the price of a pixel
     fourier_dim: int = 192  # number of Fourier features sin(W v) of a pixel's position
     fourier_std: float = 1.5  # initial std of W, radians per half patch: smooth within a patch at first
-    demodulate: bool = True  # CIPS demodulates the modulated weights, the paper's text does not
+    demodulate: bool = True  # divide modulated weights by their norm, as StyleGAN2 and CIPS do; false: the
+    # paper's text, w'_ijk = s_i w_ijk and no more
+    residual: str = choice("input", "normalised")  # what a block adds back: its input (paper, eqs. 12, 13),
+    # or SLN's output, as the authors' released code does
 
     def __post_init__(self) -> None:
         _check_fields(self, "generator")
@@ -78,16 +91,34 @@ class DiscriminatorConfig:
             raise ValueError(f"discriminator.width is {self.width}: give a multiple of heads={self.heads}")
 
 
+TRANSFORMS = ("colour", "translation", "cutout")
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How the two are trained."""
 
-    batch: int = 64  # pictures a step
-    learning_rate: float = 3e-4  # Adam's, for both networks
+    batch: int = 64  # pictures a step, on all devices together
+    accumulate: int = (
+        1  # parts of a device's batch, one after the other, whose gradients are summed: less memory
+    )
+    precision: str = choice("fp32", "bf16")  # of products and activations; weights and losses stay in fp32
+    learning_rate: float = (
+        3e-4  # Adam's, for both networks; paper 2e-3 and authors 1e-3, with equalized rates
+    )
+    equalized: bool = (
+        False  # a weight matrix learns at rate / sqrt(fan_in): under Adam the same as StyleGAN's
+    )
+    # equalized learning rate, where the layer scales unit weights by 1 / sqrt(fan_in) at run time
+    mapping_rate: float = 1.0  # times the rate, for the mapping network (authors' code: 0.01)
+    warmup_kimg: float = 0.0  # the rate rises from 0 over that many thousand pictures (authors: 3,000 steps)
     beta1: float = 0.0  # Adam's first moment (paper: 0)
     beta2: float = 0.99  # Adam's second moment (paper: 0.99)
     bcr_real: float = 0.2  # lambda_real of balanced consistency; paper 10, at another output scale
     bcr_fake: float = 0.2  # lambda_fake
+    bcr_ramp_kimg: float = 0.0  # both lambdas rise from 0 over that many thousand pictures
+    augment: str = "colour,translation,cutout"  # DiffAugment's transforms, in this order; "" for none
+    augment_probability: float = 1.0  # share of pictures that are transformed (paper: 0.8)
     ema_half_life_kimg: float = 20.0  # half-life of the averaged generator, thousand pictures
     ema_rampup: float = 0.05  # early on the half-life is this share of the pictures seen
     oversample: int = 4  # pictures are kept this much finer than the resolution, and training samples
@@ -99,10 +130,23 @@ class TrainingConfig:
         _check_fields(self, "training")
         if self.batch < 2:
             raise ValueError(f"training.batch is {self.batch}: give 2 or more")
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"training.accumulate is {self.accumulate}: give a divisor of batch={self.batch}"
+            )
+        if unknown := set(self.policy) - set(TRANSFORMS):
+            raise ValueError(f"training.augment names {min(unknown)!r}: choose from {', '.join(TRANSFORMS)}")
+        if self.augment_probability > 1:
+            raise ValueError(f"training.augment_probability is {self.augment_probability}: give 0 to 1")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"training.learning_rate is {self.learning_rate}: give 0 < rate < 1")
         if max(self.beta1, self.beta2) >= 1:
             raise ValueError(f"training.beta1, beta2 are {self.beta1}, {self.beta2}: give less than 1")
+
+    @property
+    def policy(self) -> tuple[str, ...]:
+        """The names of DiffAugment's transforms."""
+        return tuple(name for name in self.augment.split(",") if name)
 
 
 @dataclass(frozen=True)
@@ -117,6 +161,35 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict, as it stands in ``config.json``."""
         return asdict(self)
+
+    def with_setting(self, setting: str) -> Config:
+        """This configuration with one field changed, given as ``section.field=value``.
+
+        Raises ``ValueError`` if there is no such field or its value is wrong.
+        """
+        path, equals, text = setting.partition("=")
+        section, _, name = path.partition(".")
+        part: Any = vars(self).get(section)
+        if not equals or not name or name not in getattr(part, "__dataclass_fields__", ()):
+            raise ValueError(
+                f"{setting!r} changes nothing: give section.field=value, as training.learning_rate=1e-4; "
+                "sections are generator, discriminator and training, fields are in model/config.py"
+            )
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        changed: dict[str, Any] = {section: replace(part, **{name: value})}
+        return replace(self, **changed)
+
+    def difference(self, other: Config) -> str | None:
+        """The first field in which the networks' shapes differ, with both values; None if they are alike."""
+        for section in ("generator", "discriminator"):
+            mine, others = asdict(getattr(self, section)), asdict(getattr(other, section))
+            for name, value in mine.items():
+                if others[name] != value:
+                    return f"{section}.{name} is {value} here and {others[name]} there"
+        return None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Config:

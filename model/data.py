@@ -1,38 +1,52 @@
-"""Training pictures: a folder or zip of them, decoded once to the training size."""
+"""Training pictures: a folder or zip of them, decoded once to squares, read batch by batch."""
 
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from model.source import MAX_BYTES, Source
+from model.store import Progress, SizedPictures, Store, build_store, open_store, store_folder
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+CROPS = ("centre", "pad")
 MAX_PIXELS = 64_000_000  # of one picture; larger ones are skipped before they are decoded
-MAX_BYTES = 64 * 2**20  # of one picture's file
+MIN_PICTURES = 32
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A training set in memory: pictures [N, 3, s r, s r] uint8, and what was left out, with reasons."""
+    """A training set: pictures [N, 3, s r, s r] uint8, and what was left out, with reasons."""
 
-    images: Tensor
+    images: Tensor | SizedPictures  # in memory, or mapped from a store
     resolution: int  # r, the side in pixels that training sees
     skipped: tuple[tuple[str, str], ...] = ()
+    labels: tuple[int, ...] | None = None  # a class a picture; kept, and not used by training
+
+    def __len__(self) -> int:
+        return len(self._pixels)
 
     @property
     def oversample(self) -> int:
         """s: how much finer the pictures are kept than the resolution."""
-        return self.images.shape[-1] // self.resolution
+        return int(self._pixels.shape[-1]) // self.resolution
+
+    def take(self, indices: Sequence[int] | Tensor) -> Tensor:
+        """Those pictures as they are kept: [n, 3, s r, s r] uint8.
+
+        Raises ``DamagedStore`` if they are mapped and a checksum is wrong.
+        """
+        if isinstance(self.images, Tensor):
+            return self.images[torch.as_tensor(indices)]
+        return torch.from_numpy(self.images.take([int(index) for index in indices]))
 
     def batch(self, first: int, count: int, seed: int, shift: tuple[int, int] = (0, 0)) -> Tensor:
         """Pictures first..first + count of an endless shuffled sequence: [count, 3, r, r] in -1..1.
@@ -41,15 +55,19 @@ class Pictures:
         all that a checkpoint needs to go on with the same data. ``shift`` (x, y), in fine pixels,
         moves the points where pixels are sampled; a pixel is the mean of its s x s fine ones.
         """
-        fine = self.images[self._order(first, count, seed)].float().div_(127.5).sub_(1)
+        fine = self.take(self._order(first, count, seed)).float().div_(127.5).sub_(1)
         reach, (x, y) = self.oversample // 2, shift
         side = fine.shape[-1]
         padded = F.pad(fine, (reach,) * 4, mode="replicate") if reach else fine
         moved = padded[:, :, reach + y : reach + y + side, reach + x : reach + x + side]
         return F.avg_pool2d(moved, self.oversample)
 
+    @property
+    def _pixels(self) -> Tensor | np.ndarray:
+        return self.images if isinstance(self.images, Tensor) else self.images.pixels
+
     def _order(self, first: int, count: int, seed: int) -> Tensor:
-        total = len(self.images)
+        total = len(self)
         index = torch.empty(count, dtype=torch.long)
         done = 0
         while done < count:
@@ -61,26 +79,88 @@ class Pictures:
         return index
 
 
-def load_pictures(source: Path, resolution: int, oversample: int = 1) -> Pictures:
-    """Every readable picture below a folder or in a zip, as a centred square for that resolution.
+def load_pictures(
+    source: Path,
+    resolution: int,
+    oversample: int = 1,
+    *,
+    cache: Path,
+    crop: str = "centre",
+    background: str = "white",
+    on_progress: Progress = lambda done, total: None,
+) -> Pictures:
+    """Every readable picture below a folder or in a zip, as squares for that resolution.
 
-    Raises ``ValueError`` if the source is neither, or holds no picture at all.
+    Decoded once into a store below the folder ``cache``. ``crop`` is "centre" (the middle square) or "pad"
+    (all of the picture, on ``background``); transparent pixels are laid on ``background``, a name or
+    #rrggbb.
+
+    Raises ``ValueError`` if an argument is wrong, there are too few pictures, or all are one colour.
     """
-    images: list[np.ndarray] = []
-    skipped: list[tuple[str, str]] = []
-    for name, data in _files(source):
+    store = picture_store(source, cache, crop=crop, background=background, on_progress=on_progress)
+    if len(store) < MIN_PICTURES:
+        raise ValueError(
+            f"{source} holds {len(store)} readable pictures: give {MIN_PICTURES} or more"
+            + (
+                f" ({len(store.skipped)} refused, first {': '.join(store.skipped[0])})"
+                if store.skipped
+                else ""
+            )
+        )
+    sized = store.sized(resolution * oversample, on_progress)
+    if _one_colour(sized):
+        raise ValueError(f"{source}: all pictures are one and the same colour, there is nothing to learn")
+    return Pictures(sized, resolution, store.skipped, store.labels)
+
+
+def picture_store(
+    source: Path,
+    cache: Path,
+    *,
+    crop: str = "centre",
+    background: str = "white",
+    on_progress: Progress = lambda done, total: None,
+) -> Store:
+    """The store of that source at full size; built if there is none below ``cache`` that matches.
+
+    Raises ``ValueError`` if an argument is wrong or the source holds no readable picture.
+    """
+    if crop not in CROPS:
+        raise ValueError(f"crop is {crop!r}: give {' or '.join(CROPS)}")
+    try:
+        colour = ImageColor.getrgb(background)[:3]
+    except ValueError:
+        raise ValueError(f"background is {background!r}: give a colour's name or #rrggbb") from None
+    with Source(source) as files:
+        folder = store_folder(cache, files.fingerprint(), {"crop": crop, "background": colour})
+        store = open_store(folder)
+        if store is None:
+            squares = _squares(files, crop, colour)
+            store = build_store(folder, squares, files.labels(), len(files.names), on_progress)
+    if not len(store):
+        reasons = "; ".join(f"{name}: {why}" for name, why in store.skipped[:3])
+        raise ValueError(
+            f"{source} holds no readable picture: give a folder or zip of {', '.join(FORMATS)}"
+            + (f" ({reasons})" if reasons else "")
+        )
+    return store
+
+
+def _squares(files: Source, crop: str, background: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray | str]]:
+    for name, data in files:
         try:
-            images.append(decode(data, resolution * oversample))
+            yield name, decode(data, crop, background)
         except ValueError as error:
-            skipped.append((name, str(error)))
-    if not images:
-        raise ValueError(f"{source} holds no readable picture: give a folder or zip of {', '.join(FORMATS)}")
-    stack = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return Pictures(stack, resolution, tuple(skipped))
+            yield name, str(error)
 
 
-def decode(data: bytes, side: int) -> np.ndarray:
-    """A picture file to a centred square [side, side, 3] uint8; turned upright, alpha laid on white.
+def _one_colour(sized: SizedPictures) -> bool:
+    first = sized.pixels[0, :, :1, :1]
+    return all(np.array_equal(picture, np.broadcast_to(first, picture.shape)) for picture in sized.pixels)
+
+
+def decode(data: bytes, crop: str = "centre", background: tuple[int, ...] = (255, 255, 255)) -> np.ndarray:
+    """A picture file to a square [s, s, 3] uint8 at its full size; turned upright, alpha laid down.
 
     Raises ``ValueError`` with the reason if it is no picture, broken or too large.
     """
@@ -93,16 +173,17 @@ def decode(data: bytes, side: int) -> np.ndarray:
             width, height = opened.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width}x{height} is over {MAX_PIXELS // 1_000_000} megapixels")
-            opened.draft("RGB", (2 * side, 2 * side))
             picture = ImageOps.exif_transpose(_eight_bit(opened)).convert("RGBA")
     except UnidentifiedImageError:
         raise ValueError("no picture of a known format") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"broken picture: {error}") from None
-    white = Image.new("RGBA", picture.size, "white")
-    square = ImageOps.fit(
-        Image.alpha_composite(white, picture).convert("RGB"), (side, side), Image.Resampling.LANCZOS
-    )
+    ground = Image.new("RGBA", picture.size, (*background, 255))
+    flat = Image.alpha_composite(ground, picture).convert("RGB")
+    side = min(flat.size) if crop == "centre" else max(flat.size)
+    left, top = (flat.width - side) // 2, (flat.height - side) // 2
+    square = Image.new("RGB", (side, side), background)
+    square.paste(flat, (-left, -top))
     return np.asarray(square)
 
 
@@ -113,28 +194,3 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {picture.mode} have no known range: save it with 8 or 16 bits")
     return picture
-
-
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the picture files of a folder or zip, in the order of their names."""
-    if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                yield str(path.relative_to(source)), path.read_bytes()
-        return
-    try:
-        with zipfile.ZipFile(source) as archive:
-            for info in sorted(archive.infolist(), key=lambda member: member.filename):
-                if info.filename.lower().endswith(SUFFIXES):
-                    yield info.filename, _member(archive, info)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{source} is neither a folder nor a zip that can be read: {error}") from None
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """A member's bytes; none if it is damaged, encrypted or packed in an unknown way."""
-    try:
-        with archive.open(info) as member:
-            return member.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError):
-        return b""

@@ -40,8 +40,9 @@ class MappingNetwork(nn.Module):
 class GeneratorBlock(nn.Module):
     """h' = MSA(SLN(h, w)) + h ;  h'' = MLP(SLN(h', w)) + h'   (paper, eqs. 12 and 13)."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: int, residual: str = "input") -> None:
         super().__init__()
+        self.residual = residual
         self.norm_attention = SelfModulatedLayerNorm(width)
         self.attention = SelfAttention(width, heads)
         self.norm_mlp = SelfModulatedLayerNorm(width)
@@ -51,8 +52,10 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, h: Tensor, w: Tensor) -> Tensor:
         """Tokens [B, L, D] and style [B, D] to tokens [B, L, D]."""
-        h = h + self.attention(self.norm_attention(h, w))
-        return h + cast(Tensor, self.mlp(self.norm_mlp(h, w)))
+        x = self.norm_attention(h, w)  # [B, L, D]
+        h = (h if self.residual == "input" else x) + self.attention(x)  # [B, L, D]
+        x = self.norm_mlp(h, w)  # [B, L, D]
+        return (h if self.residual == "input" else x) + cast(Tensor, self.mlp(x))  # [B, L, D]
 
 
 class Generator(nn.Module):
@@ -72,7 +75,8 @@ class Generator(nn.Module):
         nn.init.normal_(self.position.weight, std=POSITION_STD)
         nn.init.uniform_(self.position.bias, -math.pi, math.pi)
         self.blocks = nn.ModuleList(
-            GeneratorBlock(config.width, config.heads, config.mlp_ratio) for _ in range(config.blocks)
+            GeneratorBlock(config.width, config.heads, config.mlp_ratio, config.residual)
+            for _ in range(config.blocks)
         )
         self.norm = SelfModulatedLayerNorm(config.width)
         self.siren = Siren(

@@ -101,7 +101,8 @@ class ISNLinear(nn.Module):
 
     def normalised_weight(self) -> Tensor:
         """W_isn [out, in]; the gradient flows through sigma(W) = u^T W v too."""
-        sigma = torch.dot(self.u, self.weight @ self.v)
+        # Not as products of a matrix and vectors: under autocast those are bf16, too coarse for sigma.
+        sigma = (self.u[:, None] * self.weight * self.v).sum()
         return self.weight * (self.sigma_init / sigma)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from model.generator import Generator
 from model.sampling import native_pictures
+from model.trainer import StepLosses
+from model.watch import collapse, diverged, plateau
 
 REPORT_SECONDS = 1.0  # at most one report in this time
 SPREAD_SECONDS = 10.0  # the spread is drawn, so it is measured more rarely
@@ -28,7 +29,12 @@ class Progress:
     eta_seconds: float
     loss_g: float  # ln 2 = 0.693 when D knows nothing
     loss_d: float  # 2 ln 2 = 1.386 when D knows nothing
+    consistency: float  # bCR, its lambdas included
+    logit_real: float  # mean over augmented real pictures
+    logit_fake: float  # mean over augmented generated pictures
     spread: float  # mean over pixels of the std over seeds, 0..1; near 0 every seed is one picture
+    distance: float | None = None  # sliced Wasserstein to the pictures, x 1000, measured at the last tick
+    warning: str = ""  # a sentence when something looks wrong
 
 
 def spread(generator: Generator) -> float:
@@ -53,12 +59,23 @@ class Reporter:
         self.started = time.monotonic()
         self.reported = self.measured = float("-inf")
         self.spread = 0.0
+        self.distances = _logged_distances(log)  # (kimg, distance) of all ticks
 
-    def step(self, seen: int, loss_d: Tensor, loss_g: Tensor) -> None:
-        """Called after every step; reports if the last report is old enough, and at the end."""
+    def tick(self, seen: int, distance: float) -> None:
+        """Called at every tick with the distance between averaged seeds and the pictures."""
+        self.distances.append((seen / 1000, round(distance, 3)))
+
+    def step(self, seen: int, losses: StepLosses) -> None:
+        """Called after every step; reports if the last report is old enough, and at the end.
+
+        Raises ``TrainingError`` if a loss is not a number.
+        """
         now = time.monotonic()
         if now - self.reported < REPORT_SECONDS and seen < self.total:
             return
+        loss_d, loss_g, consistency, real, fake = (float(value) for value in losses)
+        if not all(math.isfinite(value) for value in (loss_d, loss_g, consistency)):
+            raise diverged(seen / 1000)
         if now - self.measured >= SPREAD_SECONDS or seen >= self.total:
             self.spread, self.measured = spread(self.generator), now
         self.reported = now
@@ -68,10 +85,36 @@ class Reporter:
             total_kimg=self.total / 1000,
             images_per_second=round(speed, 2),
             eta_seconds=round(max(0, self.total - seen) / speed, 1),
-            loss_g=round(float(loss_g), 4),
-            loss_d=round(float(loss_d), 4),
+            loss_g=round(loss_g, 4),
+            loss_d=round(loss_d, 4),
+            consistency=round(consistency, 4),
+            logit_real=round(real, 4),
+            logit_fake=round(fake, 4),
             spread=round(self.spread, 4),
+            distance=self.distances[-1][1] if self.distances else None,
+            warning=collapse(seen / 1000, self.spread, loss_d, loss_g) or plateau(self.distances),
         )
         with self.log.open("a") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
         self.on_progress(progress)
+
+
+def read_log(log: Path) -> list[dict[str, float]]:
+    """All reports of a run so far; a line cut off by a crash is left out."""
+    reports = []
+    for line in log.read_text().splitlines() if log.exists() else ():
+        try:
+            reports.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return reports
+
+
+def _logged_distances(log: Path) -> list[tuple[float, float]]:
+    """Where each distance of an interrupted run first stands in its log."""
+    found: list[tuple[float, float]] = []
+    for report in read_log(log):
+        distance = report.get("distance")
+        if distance is not None and (not found or found[-1][1] != distance):
+            found.append((report["kimg"], distance))
+    return found

@@ -2,116 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from model import losses
-from model.augment import augment
 from model.checkpoint import load_checkpoint, save_checkpoint, save_model, write_atomically
 from model.config import Config
 from model.data import Pictures
-from model.discriminator import Discriminator
-from model.ema import ema_decay, ema_update
-from model.generator import Generator
+from model.devices import Devices
+from model.evaluation.swd import QUICK_PICTURES, quick_distance
 from model.progress import Progress, Reporter
 from model.sampling import grid_image, native_pictures
+from model.trainer import Trainer
+from model.watch import diverged, explained
 
 GRID_SEEDS = range(100)  # the seeds of every grid, ten by ten
-
-
-class Trainer:
-    """Both networks, their optimisers and the counter: all that a checkpoint holds, and one step."""
-
-    def __init__(self, config: Config, seed: int, device: torch.device) -> None:
-        torch.manual_seed(seed)
-        rate, betas = config.training.learning_rate, (config.training.beta1, config.training.beta2)
-        self.config, self.seed, self.device = config, seed, device
-        self.generator = Generator(config.generator).to(device)
-        self.discriminator = Discriminator(config.discriminator).to(device)
-        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.adam_g = torch.optim.Adam(self.generator.parameters(), rate, betas, fused=True)
-        self.adam_d = torch.optim.Adam(self.discriminator.parameters(), rate, betas, fused=True)
-        self.images_seen = 0
-
-    def step(self, pictures: Pictures) -> tuple[Tensor, Tensor]:
-        """One step of D, then of G, on the next pictures [B, 3, r, r]; gives their logistic losses."""
-        settings = self.config.training
-        fine = settings.oversample
-        reach = fine // 2
-        x, y = torch.randint(-reach, reach + 1, (2,)).tolist()  # of a pixel, in fine ones
-        real = pictures.batch(self.images_seen, settings.batch, self.seed, (x, y)).to(self.device)
-        shift = (x / fine, y / fine)  # the same for real and fake, in pixels
-        if settings.mirror:
-            flipped = torch.rand(len(real), 1, 1, 1, device=self.device) < 0.5
-            real = torch.where(flipped, real.flip(3), real)
-
-        # D: one forward pass over [T(x), T(G(z)), x, G(z)], so that all four share ISN's weights.
-        with torch.no_grad():
-            fake = self.generator(self._latents(len(real)), shift)  # [B, 3, r, r]
-        plain = torch.cat((real, fake))  # [2B, 3, r, r]
-        self.discriminator.power_iterate()
-        logits = self.discriminator(torch.cat((augment(plain), plain)))  # [4B]
-        t_real, t_fake, p_real, p_fake = logits.chunk(4)  # [B] each
-        loss_d = losses.discriminator_loss(t_real, t_fake)
-        consistency = settings.bcr_real * losses.consistency_loss(
-            p_real, t_real
-        ) + settings.bcr_fake * losses.consistency_loss(p_fake, t_fake)
-        self.adam_d.zero_grad()
-        (loss_d + consistency).backward()  # type: ignore[no-untyped-call]
-        self.adam_d.step()
-
-        # G: through the same augmentation (DiffAugment), D's weights fixed.
-        self.discriminator.requires_grad_(False)
-        fake = self.generator(self._latents(len(real)), shift)
-        loss_g = losses.generator_loss(self.discriminator(augment(fake)))
-        self.adam_g.zero_grad()
-        loss_g.backward()  # type: ignore[no-untyped-call]
-        self.adam_g.step()
-        self.discriminator.requires_grad_(True)
-
-        self.images_seen += len(real)
-        decay = ema_decay(len(real), self.images_seen, settings.ema_half_life_kimg, settings.ema_rampup)
-        ema_update(self.average, self.generator, decay)
-        return loss_d.detach(), loss_g.detach()
-
-    def _latents(self, count: int) -> Tensor:
-        return torch.randn(count, self.config.generator.z_dim, device=self.device)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that decides the next step."""
-        return {
-            "config": self.config.to_dict(),
-            "seed": self.seed,
-            "images_seen": self.images_seen,
-            "rng": torch.get_rng_state(),
-            "rng_cuda": torch.cuda.get_rng_state_all(),
-            **{name: getattr(self, name).state_dict() for name in self._MODULES},
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes on from ``state``; raises ``ValueError`` if it is of another configuration."""
-        found = Config.from_dict(state["config"])
-        if found != self.config:
-            raise ValueError(
-                f"the checkpoint was made with {found}, not with {self.config}: "
-                "give the same preset and options, or another --out"
-            )
-        self.seed, self.images_seen = state["seed"], state["images_seen"]
-        for name in self._MODULES:
-            getattr(self, name).load_state_dict(state[name])
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
-
-    _MODULES = ("generator", "discriminator", "average", "adam_g", "adam_d")
 
 
 def train(
@@ -124,6 +33,8 @@ def train(
     tick_kimg: float = 4.0,
     resume: bool = False,
     device: str = "cpu",
+    compiler: str = "off",
+    deterministic: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
@@ -131,29 +42,52 @@ def train(
 
     Every tick writes a grid of fixed seeds and a checkpoint; the end (or a stop) writes both too, and
     ``run/model``, the averaged generator as a published model. With ``resume`` it goes on from the
-    newest checkpoint, if there is one.
-    """
-    run.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, seed, torch.device(device))
-    if resume and (state := load_checkpoint(run)) is not None:
-        trainer.load(state)
-    description = json.dumps({**config.to_dict(), "seed": seed, "kimg": kimg}, indent=2)
-    write_atomically(run / "training.json", lambda path: path.write_text(description + "\n"))
-    grid_image(
-        pictures.batch(0, len(GRID_SEEDS), seed), columns=10, zoom=max(1, 64 // pictures.resolution)
-    ).save(run / "reals.png")
+    newest checkpoint, if there is one. Started by ``torchrun`` it shares each batch with its peers.
 
-    total = round(kimg * 1000)
+    Raises ``ValueError`` if an argument is wrong or the checkpoint does not fit, ``TrainingError`` if the
+    training cannot go on (not a number, memory or disk full); the last checkpoint stays whole.
+    """
+    devices = Devices(device)
+    if deterministic:
+        torch.use_deterministic_algorithms(True)  # a GPU adds in any order otherwise
+    try:
+        with explained():
+            trainer = Trainer(config, seed, devices.local, devices=devices, compiler=compiler)
+            if resume and (state := load_checkpoint(run)) is not None:
+                trainer.load(state)
+            return _loop(trainer, pictures, run, round(kimg * 1000), tick_kimg, on_progress, should_stop)
+    finally:
+        devices.close()
+
+
+def _loop(
+    trainer: Trainer,
+    pictures: Pictures,
+    run: Path,
+    total: int,
+    tick_kimg: float,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> bool:
+    devices = trainer.devices
+    run.mkdir(parents=True, exist_ok=True)
+    if devices.first:
+        _describe(trainer, pictures, run, total)
+    reals = pictures.batch(0, QUICK_PICTURES, trainer.seed)  # the same at every tick
     tick = max(1, round(tick_kimg * 1000))
     reporter = Reporter(trainer.average, trainer.images_seen, total, run / "log.jsonl", on_progress)
-    while trainer.images_seen < total and not should_stop():
+    while trainer.images_seen < total and not devices.any(should_stop()):
         before = trainer.images_seen
-        loss_d, loss_g = trainer.step(pictures)
-        reporter.step(trainer.images_seen, loss_d, loss_g)
-        if before // tick != trainer.images_seen // tick and trainer.images_seen < total:
-            _snapshot(trainer, run)
-    _snapshot(trainer, run)
-    publish(trainer, run / "model")
+        losses = trainer.step(pictures)
+        if devices.first:
+            if before // tick != trainer.images_seen // tick and trainer.images_seen < total:
+                reporter.tick(trainer.images_seen, quick_distance(trainer.average, reals))
+                _snapshot(trainer, run)
+            reporter.step(trainer.images_seen, losses)
+    if devices.first:
+        _snapshot(trainer, run)
+        publish(trainer, run / "model")
+    devices.wait()
     return trainer.images_seen >= total
 
 
@@ -173,7 +107,23 @@ def publish(trainer: Trainer, folder: Path) -> None:
     )
 
 
+def _describe(trainer: Trainer, pictures: Pictures, run: Path, total: int) -> None:
+    """What the run is made of, before its first step: ``training.json`` and a grid of real pictures."""
+    config = {
+        **trainer.config.to_dict(),
+        "seed": trainer.seed,
+        "kimg": total / 1000,
+        "pictures": len(pictures),
+    }
+    description = json.dumps(config, indent=2) + "\n"
+    write_atomically(run / "training.json", lambda path: path.write_text(description))
+    reals = pictures.batch(0, len(GRID_SEEDS), trainer.seed)
+    grid_image(reals, columns=10, zoom=max(1, 64 // pictures.resolution)).save(run / "reals.png")
+
+
 def _snapshot(trainer: Trainer, run: Path) -> None:
+    if not trainer.finite():
+        raise diverged(trainer.images_seen / 1000)
     name = f"fakes{trainer.images_seen // 1000:06d}.png"
     zoom = max(1, 64 // trainer.config.generator.resolution)
     grid = grid_image(native_pictures(trainer.average, GRID_SEEDS), columns=10, zoom=zoom)

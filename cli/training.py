@@ -1,0 +1,175 @@
+"""Training in this process: ``vitgan train``, and the plan of it that ``--dry-run`` prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli.values import clock
+from model.config import Config
+from model.data import Pictures, load_pictures
+from model.plan import plan
+from model.progress import Progress
+from model.training import train
+from model.watch import TrainingError
+
+FAILED = 1
+INTERRUPTED = 130  # the shell's exit code for a command ended by Ctrl-C
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which pictures, and how they become squares."""
+
+    source: Path
+    crop: str
+    background: str
+    cache: Path | None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where, how long and on what."""
+
+    out: Path
+    kimg: float
+    seed: int
+    tick_kimg: float
+    max_minutes: float | None
+    resume: bool
+    device: str
+    compiler: str
+    deterministic: bool
+    tensorboard: bool
+    as_json: bool
+
+
+def run_plan(config: Config, data: DataOptions, run: RunOptions) -> int:
+    """``vitgan train --dry-run``: sizes, memory and speed from three steps; only the cache is written."""
+    found = plan(config, _pictures(config, data), device=run.device, compiler=run.compiler)
+    if run.as_json:
+        print(json.dumps({**asdict(found), "kimg_per_hour": found.kimg_per_hour}))
+        return 0
+    print(
+        f"generator      {found.generator_parameters / 1e6:.2f} million parameters\n"
+        f"discriminator  {found.discriminator_parameters / 1e6:.2f} million parameters\n"
+        f"products       {found.flops_per_image / 1e9:.2f} GFLOP an image, both steps\n"
+        f"memory         {found.memory_bytes / 2**30:.2f} GiB at most, batch {config.training.batch}\n"
+        f"speed          {found.images_per_second:.1f} images/s, {found.kimg_per_hour:.0f} kimg/hour\n"
+        f"{run.kimg:g} kimg       {clock(run.kimg / found.kimg_per_hour * 3600)} hours"
+    )
+    return 0
+
+
+def run_training(config: Config, data: DataOptions, run: RunOptions) -> int:
+    """``vitgan train``; gives the exit code: 1 if the training itself could not go on.
+
+    Raises ``ValueError`` if an argument is wrong.
+    """
+    if not run.resume and any(run.out.glob("checkpoint-*.pt")):
+        raise ValueError(f"{run.out} holds a run already: add --resume to go on, or give another --out")
+    pictures = _pictures(config, data)
+    if not run.as_json and _first():
+        print(f"{len(pictures)} pictures from {data.source}, {config.preset}, into {run.out}")
+
+    stop = _StopOnSignal()
+    ends = time.monotonic() + run.max_minutes * 60 if run.max_minutes else float("inf")
+    tell: list[Callable[[Progress], None]] = [_print_json if run.as_json else _print_line]
+    if run.tensorboard and _first():
+        from cli.tensorboard import tensorboard_writer
+
+        tell.append(tensorboard_writer(run.out))
+
+    def say(progress: Progress) -> None:
+        for listener in tell:
+            listener(progress)
+
+    try:
+        finished = train(
+            config,
+            pictures,
+            run.out,
+            kimg=run.kimg,
+            seed=run.seed,
+            tick_kimg=run.tick_kimg,
+            resume=run.resume,
+            device=run.device,
+            compiler=run.compiler,
+            deterministic=run.deterministic,
+            on_progress=say,
+            should_stop=lambda: stop.asked or time.monotonic() > ends,
+        )
+    except TrainingError as error:
+        print(f"vitgan: {error}", file=sys.stderr)
+        return FAILED
+    if not run.as_json and _first():
+        print(f"\n{'done' if finished else 'stopped, go on with --resume'}: {run.out / 'model'}")
+    return INTERRUPTED if stop.asked and not finished else 0
+
+
+def cache_folder(given: Path | None) -> Path:
+    """Where decoded pictures are kept: as given, or VITGAN_CACHE_DIR, or the user's cache folder."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vitgan"
+    return given or Path(os.environ.get("VITGAN_CACHE_DIR", home))
+
+
+def _pictures(config: Config, data: DataOptions) -> Pictures:
+    if not data.source.exists():
+        raise ValueError(f"{data.source} does not exist: give a folder or zip of pictures")
+    pictures = load_pictures(
+        data.source, config.generator.resolution, config.training.oversample,
+        cache=cache_folder(data.cache), crop=data.crop, background=data.background, on_progress=_decoding(),
+    )  # fmt: skip
+    for name, reason in pictures.skipped if _first() else ():
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    return pictures
+
+
+def _first() -> bool:
+    """Whether this process speaks for all that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _decoding() -> Callable[[int, int], None]:
+    """Progress of the decoding on standard error, if a person looks."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty() and (done % 50 == 0 or done == total):
+            print(f"\rdecoding {done}/{total}\033[K", end="\n" if done == total else "", file=sys.stderr)
+
+    return show
+
+
+class _StopOnSignal:
+    """Ctrl-C or SIGTERM asks for a stop; a second one ends the process as usual."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _print_json(progress: Progress) -> None:
+    print(json.dumps(asdict(progress)), flush=True)
+
+
+def _print_line(p: Progress) -> None:
+    line = (
+        f"kimg {p.kimg:.1f}/{p.total_kimg:g}  {p.images_per_second:.1f} images/s  "
+        f"{clock(p.eta_seconds)} left  G {p.loss_g:.3f}  D {p.loss_d:.3f}  spread {p.spread:.3f}"
+        f"{f'  distance {p.distance:.1f}' if p.distance is not None else ''}"
+        f"{f'  WARNING {p.warning}' if p.warning else ''}"
+    )
+    print(f"\r{line}\033[K" if sys.stdout.isatty() else line, end="", flush=True)
+    if not sys.stdout.isatty():
+        print()

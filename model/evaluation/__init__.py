@@ -1,0 +1,1 @@
+"""How close a generator's pictures are to the ones it was trained on."""

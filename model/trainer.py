@@ -1,0 +1,252 @@
+"""One training step of ViTGAN, and all the state that decides the next one.
+
+B pictures a step, r their side. The step's random numbers are drawn for the whole batch; the batch is
+then worked on in parts, one after the other or on several devices, and their gradients are summed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model import losses
+from model.augment import DRAWS, augment
+from model.config import Config
+from model.data import Pictures
+from model.devices import Devices
+from model.discriminator import Discriminator
+from model.ema import ema_decay, ema_update
+from model.generator import Generator
+
+
+class StepLosses(NamedTuple):
+    """What a step measured, scalars."""
+
+    discriminator: Tensor  # logistic, 2 ln 2 when D knows nothing
+    generator: Tensor  # logistic, ln 2 when D knows nothing
+    consistency: Tensor  # bCR with its lambdas
+    real: Tensor  # mean logit of augmented real pictures
+    fake: Tensor  # mean logit of augmented generated pictures
+
+
+@dataclass(frozen=True)
+class Draws:
+    """All that is random in one step, for the whole batch."""
+
+    shift: tuple[int, int]  # of the sampling grid, in fine pixels, each within half a pixel
+    flip: Tensor  # [B] bool
+    z: Tensor  # [2, B, z_dim]: latents of D's step and of G's
+    u: Tensor  # [3, B, DRAWS]: augmentation of real, of fake in D's step, of fake in G's
+
+
+class Trainer:
+    """Both networks, their optimisers and the counter: all that a checkpoint holds, and one step.
+
+    ``compiler`` is a mode of ``torch.compile`` ("default"; "reduce-overhead" uses CUDA graphs), or "off".
+    """
+
+    def __init__(
+        self, config: Config, seed: int, device: torch.device, *,
+        devices: Devices | None = None, compiler: str = "off",
+    ) -> None:  # fmt: skip
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # neither is used by a step; a picture library of tomorrow may
+        random.seed(seed)
+        settings = config.training
+        self.config, self.seed, self.device = config, seed, device
+        self.devices = devices or Devices(device.type)
+        if settings.batch % (self.devices.world * settings.accumulate):
+            raise ValueError(
+                f"training.batch is {settings.batch}: give a multiple of the {self.devices.world} devices "
+                f"times training.accumulate={settings.accumulate}"
+            )
+        generator, discriminator = self.networks()
+        self.generator, self.discriminator = generator.to(device), discriminator.to(device)
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.adam_g, self.adam_d = self._adam(self.generator), self._adam(self.discriminator)
+        self.images_seen = 0
+        self._g: Callable[..., Tensor] = self.generator
+        self._d: Callable[..., Tensor] = self.discriminator
+        if compiler != "off":
+            self._g = torch.compile(self.generator, mode=compiler)
+            self._d = torch.compile(self.discriminator, mode=compiler)
+
+    def networks(self) -> tuple[Generator, Discriminator]:
+        """Both networks as they start; the seed is set."""
+        return Generator(self.config.generator), Discriminator(self.config.discriminator)
+
+    def step(self, pictures: Pictures) -> StepLosses:
+        """One step of D, then of G, on the next B pictures."""
+        settings = self.config.training
+        draws = self._draw()
+        real = pictures.batch(self.images_seen, settings.batch, self.seed, draws.shift)  # [B, 3, r, r]
+        real = real.to(self.device)
+        real = torch.where(draws.flip[:, None, None, None], real.flip(3), real)
+        offset = (draws.shift[0] / pictures.oversample, draws.shift[1] / pictures.oversample)  # in pixels
+
+        # D: min over D of  E[softplus(-D(T(x)))] + E[softplus(D(T(G(z))))] + bCR
+        self.discriminator.power_iterate()
+        d_step = self._update(
+            self.adam_d, lambda part: self._discriminator_objective(real[part], draws, offset, part)
+        )
+        # G: min over G of  E[softplus(-D(T(G(z))))], D's weights fixed
+        self.discriminator.requires_grad_(False)
+        g_step = self._update(self.adam_g, lambda part: self._generator_objective(draws, offset, part))
+        self.discriminator.requires_grad_(True)
+
+        self.images_seen += settings.batch
+        decay = ema_decay(settings.batch, self.images_seen, settings.ema_half_life_kimg, settings.ema_rampup)
+        ema_update(self.average, self.generator, decay)
+        _, loss_d, consistency, logit_real, logit_fake = d_step
+        return StepLosses(loss_d, g_step[0], consistency, logit_real, logit_fake)
+
+    def _discriminator_objective(
+        self, real: Tensor, draws: Draws, offset: tuple[float, float], part: slice
+    ) -> Tensor:
+        """Objective, logistic loss, bCR and both mean logits of a part of the batch: [5]."""
+        settings = self.config.training
+        with torch.no_grad():
+            fake = self._g(draws.z[0, part], offset)  # [b, 3, r, r]
+        plain = torch.cat((real, fake.to(real.dtype)))  # [2b, 3, r, r]
+        changed = augment(
+            plain, draws.u[:2, part].flatten(0, 1), settings.policy, settings.augment_probability
+        )
+        if settings.bcr_real or settings.bcr_fake:
+            # One pass over [T(x), T(G(z)), x, G(z)]: all four share ISN's weights.
+            t_real, t_fake, p_real, p_fake = self._d(torch.cat((changed, plain))).float().chunk(4)  # [b]
+            # bCR = lambda_real E[(D(x) - D(T(x)))^2] + lambda_fake E[(D(G(z)) - D(T(G(z))))^2]
+            consistency = self._ramp(settings.bcr_ramp_kimg) * (
+                settings.bcr_real * losses.consistency_loss(p_real, t_real)
+                + settings.bcr_fake * losses.consistency_loss(p_fake, t_fake)
+            )
+        else:
+            t_real, t_fake = self._d(changed).float().chunk(2)  # [b]
+            consistency = t_real.new_zeros(())
+        loss = losses.discriminator_loss(t_real, t_fake)
+        return torch.stack((loss + consistency, loss, consistency, t_real.mean(), t_fake.mean()))
+
+    def _generator_objective(self, draws: Draws, offset: tuple[float, float], part: slice) -> Tensor:
+        """Logistic loss of a part of the batch: [1]."""
+        settings = self.config.training
+        fake = self._g(draws.z[1, part], offset)  # [b, 3, r, r]
+        logits = self._d(augment(fake, draws.u[2, part], settings.policy, settings.augment_probability))
+        return losses.generator_loss(logits.float())[None]
+
+    def _update(self, adam: torch.optim.Adam, objective: Callable[[slice], Tensor]) -> Tensor:
+        """Adam's step on the mean gradient over all parts on all devices; gives the mean of ``objective``."""
+        settings = self.config.training
+        parts = settings.accumulate * self.devices.world
+        size = settings.batch // parts
+        adam.zero_grad()
+        values: list[Tensor] = []
+        for index in range(settings.accumulate):
+            first = (self.devices.rank * settings.accumulate + index) * size
+            half = settings.precision == "bf16"
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                measured = objective(slice(first, first + size)) / parts
+            measured[0].backward()  # type: ignore[no-untyped-call]
+            values.append(measured.detach())
+        mean = torch.stack(values).sum(0)
+        parameters = [p for group in adam.param_groups for p in group["params"]]
+        self.devices.sum_([mean, *(p.grad for p in parameters if p.grad is not None)])
+        for group in adam.param_groups:
+            group["lr"] = settings.learning_rate * group["scale"] * self._ramp(settings.warmup_kimg)
+        adam.step()
+        return mean
+
+    def _ramp(self, kimg: float) -> float:
+        """0 to 1 over that many thousand pictures, the ones of this step counted."""
+        seen = self.images_seen + self.config.training.batch
+        return min(1.0, seen / (kimg * 1000)) if kimg else 1.0
+
+    def _draw(self) -> Draws:
+        settings, device = self.config.training, self.device
+        reach, batch = settings.oversample // 2, settings.batch
+        x, y = torch.randint(-reach, reach + 1, (2,)).tolist()
+        share = 0.5 if settings.mirror else 0.0
+        return Draws(
+            shift=(x, y),
+            flip=torch.rand(batch, device=device) < share,
+            z=torch.randn(2, batch, self.config.generator.z_dim, device=device),
+            u=torch.rand(3, batch, DRAWS, device=device),
+        )
+
+    def _adam(self, network: nn.Module) -> torch.optim.Adam:
+        settings = self.config.training
+        return torch.optim.Adam(
+            rate_groups(network, settings.equalized, settings.mapping_rate),
+            settings.learning_rate, (settings.beta1, settings.beta2), fused=True,
+        )  # fmt: skip
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        networks = (self.generator, self.discriminator)
+        return all(bool(p.isfinite().all()) for network in networks for p in network.parameters())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides the next step."""
+        kind, keys, *position = np.random.get_state(legacy=True)
+        return {
+            "config": self.config.to_dict(),
+            "seed": self.seed,
+            "images_seen": self.images_seen,  # the data position too: see Pictures.batch
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state(self.device) if self._on_gpu else None,
+            "rng_numpy": [kind, torch.from_numpy(np.array(keys, dtype=np.int64)), *position],
+            "rng_python": random.getstate(),
+            **{name: getattr(self, name).state_dict() for name in self._MODULES},
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from ``state``; raises ``ValueError`` if its networks have other shapes.
+
+        The training settings may differ from those of the checkpoint: ours count.
+        """
+        if difference := self.config.difference(Config.from_dict(state["config"])):
+            raise ValueError(
+                f"the checkpoint is of another architecture: {difference} in the checkpoint; "
+                "give the preset and options it was made with, or another --out"
+            )
+        self.seed, self.images_seen = state["seed"], state["images_seen"]
+        scales = [[group["scale"] for group in adam.param_groups] for adam in (self.adam_g, self.adam_d)]
+        for name in self._MODULES:
+            getattr(self, name).load_state_dict(state[name])
+        for adam, ours in zip((self.adam_g, self.adam_d), scales, strict=True):
+            for group, scale in zip(adam.param_groups, ours, strict=True):
+                group["scale"] = scale
+        torch.set_rng_state(state["rng"])
+        if self._on_gpu and state["rng_cuda"] is not None:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+        kind, keys, *position = state["rng_numpy"]
+        np.random.set_state((kind, keys.numpy().astype(np.uint32), *position))
+        random.setstate(state["rng_python"])
+
+    _MODULES = ("generator", "discriminator", "average", "adam_g", "adam_d")
+
+
+def rate_groups(network: nn.Module, equalized: bool, mapping_rate: float) -> list[dict[str, Any]]:
+    """Adam's parameter groups, each with the ``scale`` of its learning rate.
+
+    Equalized learning rate (Karras et al. 2018) scales unit weights V by c = 1 / sqrt(fan_in) at run time.
+    Adam's step does not depend on the gradient's size, so a step of V by a is one of W = c V by c a: the
+    same is had by scaling the rate. A mapping network's multiplier is one more such factor.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        matrix = parameter.dim() == 2 and name not in ("position", "class_token")
+        scale = 1 / math.sqrt(parameter.shape[1]) if equalized and matrix else 1.0
+        scale *= mapping_rate if name.startswith("mapping.") else 1.0
+        groups.setdefault(scale, []).append(parameter)
+    return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]

@@ -1,0 +1,85 @@
+"""What can go wrong in a training, in sentences: divergence, collapse, plateau, full memory or disk."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+LN2 = math.log(2)
+COLLAPSED_SPREAD = 0.01  # trained generators have 0.1 and more
+BLIND = 0.02  # both losses this close to where D knows nothing
+WARMING_KIMG = 4.0  # every generator starts with a small spread
+PLATEAU_TICKS = 10  # at least so many ticks without a better distance, and a third of the run
+
+
+class TrainingError(Exception):
+    """A training that cannot go on; the message says what to change."""
+
+
+def diverged(kimg: float) -> TrainingError:
+    """The error of a training whose numbers are none any more."""
+    return TrainingError(
+        f"the losses or weights are not numbers any more at {kimg:.1f} kimg; nothing of it was saved: go on "
+        "from the last checkpoint with --resume and a lower training.learning_rate, or precision fp32"
+    )
+
+
+def collapse(kimg: float, spread: float, loss_d: float, loss_g: float) -> str:
+    """A sentence if every seed is one picture or D is blind, else nothing.
+
+    Both losses at ln 2 alone are no alarm: a well-regularised game stays near them while the spread
+    between seeds grows. Both losses there *and* no spread mean that D sees nothing of the picture.
+    """
+    if kimg < WARMING_KIMG or spread > COLLAPSED_SPREAD:
+        return ""
+    if abs(loss_d - 2 * LN2) < BLIND and abs(loss_g - LN2) < BLIND:
+        return (
+            f"the discriminator is blind: both losses stand at ln 2 and seeds differ by {spread:.3f} only; "
+            "lower training.bcr_real, bcr_fake or discriminator.query_gain"
+        )
+    return f"the generator has collapsed: seeds differ by {spread:.3f} only; lower training.learning_rate"
+
+
+def plateau(distances: list[tuple[float, float]]) -> str:
+    """A sentence if the distance to the reals has not fallen for long; ``distances``: (kimg, distance)."""
+    if len(distances) <= PLATEAU_TICKS:
+        return ""
+    best = min(range(len(distances)), key=lambda index: distances[index][1])
+    since = len(distances) - 1 - best
+    if since < max(PLATEAU_TICKS, len(distances) // 3):
+        return ""
+    kimg, distance = distances[best]
+    return f"a plateau: the distance to the pictures was least at {kimg:.0f} kimg ({distance:.2f}), not since"
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns a full memory or disk into a ``TrainingError`` that says which setting to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(_memory("the GPU's memory")) from error
+    except MemoryError as error:
+        raise TrainingError(_memory("memory")) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise TrainingError(_memory("memory")) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise TrainingError(
+            f"the disk is full ({error.filename or 'the run folder'}); the last checkpoint is whole: "
+            "make room and go on with --resume"
+        ) from error
+
+
+def _memory(what: str) -> str:
+    return (
+        f"{what} is too small for this step: raise training.accumulate (the same batch in more parts), "
+        "or lower training.batch or the preset"
+    )

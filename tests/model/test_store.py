@@ -1,0 +1,304 @@
+"""The store on disk: made once, reused while it matches, made anew when not, never trusted when damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model import data
+from model.data import Pictures, load_pictures, picture_store
+from model.store import DamagedStore, Store
+
+Paint = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Forty pictures of differing sizes and random pixels."""
+    source = tmp_path / "source"
+    source.mkdir()
+    random = np.random.default_rng(0)
+    for index in range(40):
+        pixels = random.integers(0, 256, (8 + index % 5, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(source / f"{index:02d}.png")
+    return source
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts the pictures that are decoded from now on."""
+    calls: list[int] = []
+    decode = data.decode
+
+    def counting(*args: object) -> np.ndarray:
+        calls.append(1)
+        return decode(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(data, "decode", counting)
+    return calls
+
+
+def test_a_store_is_reused_and_nothing_is_decoded_again(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = decoded(monkeypatch)
+    first = load_pictures(folder, 4, 2, cache=cache)
+    assert len(calls) == 40
+    second = load_pictures(folder, 4, 2, cache=cache)
+    assert len(calls) == 40
+    assert torch.equal(first.take(range(40)), second.take(range(40)))
+    load_pictures(folder, 5, 1, cache=cache)  # another size comes from the same store
+    assert len(calls) == 40
+
+
+def changed_picture(folder: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(folder / "00.png")
+
+
+def renamed_picture(folder: Path) -> None:
+    (folder / "00.png").rename(folder / "zz.png")
+
+
+def labelled(folder: Path) -> None:
+    (folder / "dataset.json").write_text(json.dumps({"labels": [["01.png", 3]]}))
+
+
+@pytest.mark.parametrize("change", [changed_picture, renamed_picture, labelled])
+def test_a_changed_source_is_decoded_anew(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    picture_store(folder, cache)
+    change(folder)
+    calls = decoded(monkeypatch)
+    store = picture_store(folder, cache)
+    assert len(calls) == 40
+    names = sorted(path.name for path in folder.glob("*.png"))
+    assert [entry.name for entry in store.entries] == names
+
+
+def test_other_options_are_another_store(folder: Path, cache: Path) -> None:
+    stores = [
+        picture_store(folder, cache),
+        picture_store(folder, cache, crop="pad"),
+        picture_store(folder, cache, crop="pad", background="black"),
+    ]
+    assert len({store.folder for store in stores}) == 3
+    assert picture_store(folder, cache, background="#ffffff").folder == stores[0].folder
+
+
+def cut(store: Store, name: str) -> None:
+    path = store.folder / name
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("name", ["index.json", "pixels.bin"])
+def test_a_truncated_store_is_made_anew(folder: Path, cache: Path, name: str) -> None:
+    store = picture_store(folder, cache)
+    whole = (store.folder / name).read_bytes()
+    cut(store, name)
+    assert (picture_store(folder, cache).folder / name).read_bytes() == whole
+
+
+def test_a_truncated_size_is_made_anew(folder: Path, cache: Path) -> None:
+    whole = load_pictures(folder, 4, cache=cache).take(range(40)).clone()
+    cut(picture_store(folder, cache), "side-4.bin")
+    assert torch.equal(load_pictures(folder, 4, cache=cache).take(range(40)), whole)
+
+
+def flip_byte(path: Path, position: int) -> None:
+    pixels = bytearray(path.read_bytes())
+    pixels[position] ^= 1
+    path.write_bytes(bytes(pixels))
+
+
+def test_a_damaged_picture_is_not_read(folder: Path, cache: Path) -> None:
+    pictures, store = load_pictures(folder, 4, cache=cache), picture_store(folder, cache)
+    flip_byte(store.folder / "side-4.bin", 3 * 16 * 7 + 5)
+    pictures = load_pictures(folder, 4, cache=cache)
+    pictures.take([0, 6, 8, 39])
+    with pytest.raises(DamagedStore, match=r"picture 7 in .*damaged on disk: delete that folder"):
+        pictures.take([6, 7])
+    flip_byte(store.folder / "pixels.bin", store.entries[3].offset + 1)
+    store = picture_store(folder, cache)
+    store.picture(2)
+    with pytest.raises(DamagedStore, match=r"03.png in "):
+        store.picture(3)
+
+
+def test_pictures_are_kept_at_their_full_size(folder: Path, cache: Path) -> None:
+    store = picture_store(folder, cache)
+    assert len(store) == 40
+    for index, entry in enumerate(store.entries):
+        with Image.open(folder / entry.name) as image:
+            side, rows = 8, image.height
+            assert entry.side == side
+            top = (rows - side) // 2
+            expected = np.asarray(image)[top : top + side]
+        assert np.array_equal(store.picture(index), expected)
+
+
+def test_sized_pictures_are_pillows_lanczos(folder: Path, cache: Path) -> None:
+    store = picture_store(folder, cache)
+    sized = store.sized(5)
+    for index in range(3):
+        expected = Image.fromarray(store.picture(index)).resize((5, 5), Image.Resampling.LANCZOS)
+        assert np.array_equal(sized.take([index])[0].transpose(1, 2, 0), np.asarray(expected))
+
+
+def test_padding_keeps_all_of_a_picture_on_the_background(tmp_path: Path, cache: Path, paint: Paint) -> None:
+    paint("tall.png", "red", size=(2, 6))
+    paint("wide.png", "red", size=(6, 2))
+    store = picture_store(tmp_path, cache, crop="pad", background="#0000ff")
+    tall, wide = store.picture(0), store.picture(1)
+    assert tall.shape == wide.shape == (6, 6, 3)
+    assert np.array_equal(wide, tall.transpose(1, 0, 2))
+    assert (tall[:, 2:4] == (255, 0, 0)).all()
+    assert (tall[:, [0, 1, 4, 5]] == (0, 0, 255)).all()
+
+
+def test_transparent_pixels_take_the_background(tmp_path: Path, cache: Path, paint: Paint) -> None:
+    paint("clear.png", (255, 0, 0, 0), "RGBA")
+    assert (picture_store(tmp_path, cache, background="teal").picture(0) == (0, 128, 128)).all()
+
+
+def test_an_interrupted_build_leaves_no_store(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        picture_store(folder, cache, on_progress=interrupt)
+    assert list(cache.iterdir()) == []
+    seen: list[tuple[int, int]] = []
+    picture_store(folder, cache, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 40) for done in range(1, 41)]
+
+
+def test_two_processes_that_build_at_once_both_read_it(folder: Path, cache: Path) -> None:
+    """The second finds its place taken when it is done, and takes what is there."""
+    inner: list[Store] = []
+
+    def meanwhile(done: int, total: int) -> None:
+        if done == total and not inner:
+            inner.append(picture_store(folder, cache))
+
+    outer = picture_store(folder, cache, on_progress=meanwhile)
+    assert outer.folder == inner[0].folder
+    assert np.array_equal(outer.picture(5), inner[0].picture(5))
+    assert [path.name for path in cache.iterdir()] == [outer.folder.name]
+
+
+LIMITED = """
+import resource, sys, zlib
+from pathlib import Path
+import numpy as np, torch
+from model.data import load_pictures
+source, cache = map(Path, sys.argv[1:])
+used = int(next(l for l in open("/proc/self/status") if l.startswith("VmData")).split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + 96 * 2**20,) * 2)
+pictures = load_pictures(source, 512, cache=cache)
+size = sum(path.stat().st_size for path in cache.rglob("*.bin"))
+assert size > 200 * 2**20, size
+for first in range(0, 144, 4):
+    pictures.batch(first, 4, seed=0)
+try:
+    np.ones(128 * 2**20, np.uint8)
+    sys.exit("the limit does not hold")
+except MemoryError:
+    print("fits")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts private memory on Linux alone")
+def test_a_set_larger_than_memory_is_built_and_read(tmp_path: Path, cache: Path) -> None:
+    """216 MB of pixels twice, with 96 MB of private memory to do it in."""
+    random = np.random.default_rng(0)
+    tile = Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    with zipfile.ZipFile(tmp_path / "large.zip", "w") as archive:
+        for index in range(144):
+            tile.putpixel((0, 0), (index, 0, 0))
+            picture = tmp_path / "p.bmp"
+            tile.resize((512, 512), Image.Resampling.NEAREST).save(picture)
+            archive.write(picture, f"{index:03d}.bmp", zipfile.ZIP_DEFLATED, 1)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path / "large.zip", cache], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout == "fits\n", done.stderr
+
+
+def test_labels_are_read_in_stylegans_form(folder: Path, cache: Path) -> None:
+    listed = [[f"{index:02d}.png", index % 3] for index in range(40)]
+    (folder / "dataset.json").write_text(json.dumps({"labels": listed}))
+    assert load_pictures(folder, 4, cache=cache).labels == tuple(index % 3 for index in range(40))
+    (folder / "dataset.json").write_text(json.dumps({"labels": listed[1:]}))
+    assert load_pictures(folder, 4, cache=cache).labels is None  # not for every picture
+    (folder / "dataset.json").write_text(json.dumps({"labels": None}))
+    assert load_pictures(folder, 4, cache=cache).labels is None
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"labels": 3}', '{"labels": [["a.png"]]}', '{"labels": [["a", "b"]]}']
+)
+def test_malformed_labels_are_told(folder: Path, cache: Path, text: str) -> None:
+    (folder / "dataset.json").write_text(text)
+    with pytest.raises(ValueError, match=r"dataset.json of .* has no list of labels"):
+        load_pictures(folder, 4, cache=cache)
+
+
+def test_class_folders_are_labels(tmp_path: Path, cache: Path, paint: Paint) -> None:
+    for name in ("set/dog/1.png", "set/cat/9.png", "set/dog/deep/2.png"):
+        paint(name)
+    assert picture_store(tmp_path / "set", cache).labels == (0, 1, 1)
+    paint("set/loose.png")
+    assert picture_store(tmp_path / "set", cache).labels is None
+
+
+def test_too_few_pictures_are_told_before_training(tmp_path: Path, cache: Path, paint: Paint) -> None:
+    for index in range(31):
+        paint(f"set/{index}.png", (index, 0, 0))
+    (tmp_path / "set" / "bad.png").write_text("hello")
+    with pytest.raises(ValueError, match=r"31 readable pictures: give 32 or more \(1 refused, first bad.png"):
+        load_pictures(tmp_path / "set", 4, cache=cache)
+    paint("set/31.png")
+    assert len(load_pictures(tmp_path / "set", 4, cache=cache)) == 32
+
+
+def test_pictures_of_one_colour_are_told_before_training(tmp_path: Path, cache: Path, paint: Paint) -> None:
+    for index in range(40):
+        paint(f"set/{index}.png", "teal")
+    with pytest.raises(ValueError, match="one and the same colour"):
+        load_pictures(tmp_path / "set", 4, cache=cache)
+    paint("set/40.png", "red")
+    load_pictures(tmp_path / "set", 4, cache=cache)
+
+
+def test_wrong_options_are_told(folder: Path, cache: Path) -> None:
+    with pytest.raises(ValueError, match="crop is 'stretch': give centre or pad"):
+        picture_store(folder, cache, crop="stretch")
+    with pytest.raises(ValueError, match="background is 'mauvish': give a colour's name"):
+        picture_store(folder, cache, background="mauvish")
+
+
+def test_mapped_pictures_give_the_batches_of_those_in_memory(folder: Path, cache: Path) -> None:
+    mapped = load_pictures(folder, 4, 2, cache=cache)
+    memory = Pictures(mapped.take(range(40)), 4)
+    assert len(mapped) == len(memory) == 40
+    assert mapped.oversample == memory.oversample == 2
+    assert torch.equal(mapped.batch(30, 20, 1, (1, -1)), memory.batch(30, 20, 1, (1, -1)))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import errno
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import checkpoint, watch
+from model.config import Config
+from model.data import Pictures
+from model.training import train
+from model.watch import TrainingError, collapse, explained, plateau
+
+LN2 = math.log(2)
+
+
+def test_losses_that_are_no_numbers_end_the_training_and_save_nothing(
+    tiny: Config, noise: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rate just under 1 with Adam blows the weights up; the checkpoint before stays and goes on."""
+    train(tiny, noise, tmp_path, kimg=0.008)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    wild = tiny.with_setting("training.learning_rate=0.999")
+    with pytest.raises(TrainingError, match=r"not numbers.*--resume and a lower training.learning_rate"):
+        train(wild, noise, tmp_path, kimg=1000, tick_kimg=1000, resume=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+    assert train(tiny, noise, tmp_path, kimg=0.012, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("kimg", "spread", "loss_d", "loss_g", "words"),
+    [
+        (20, 0.001, 2 * LN2, LN2, "blind"),
+        (20, 0.001, 2 * LN2 + 0.1, LN2, "collapsed"),
+        (20, 0.001, 0.1, 5.0, "collapsed"),
+        (20, 0.15, 2 * LN2, LN2, ""),  # a well-regularised game: spread tells it from blindness
+        (1, 0.001, 2 * LN2, LN2, ""),  # every generator starts so
+    ],
+)
+def test_collapse_is_told_from_a_close_game(
+    kimg: float, spread: float, loss_d: float, loss_g: float, words: str
+) -> None:
+    told = collapse(kimg, spread, loss_d, loss_g)
+    assert words in told
+    assert bool(told) == bool(words)
+
+
+def test_a_plateau_is_told_after_ticks_without_a_better_distance() -> None:
+    falling = [(float(i), 100.0 - i) for i in range(30)]
+    assert plateau(falling) == ""
+    stuck = [*falling, *((30.0 + i, 71.5) for i in range(13))]
+    assert plateau(stuck) == ""
+    told = plateau([*stuck, (43.0, 75.0)])
+    assert "29 kimg" in told
+    assert "71.00" in told
+    assert plateau([(float(i), 50.0) for i in range(10)]) == ""
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(
+    tiny: Config, noise: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.save meets a device that is full: /dev/full, Linux's own."""
+    train(tiny, noise, tmp_path, kimg=0.008)
+    kept = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    write = checkpoint.write_atomically
+
+    def full(path: Path, writer: object) -> None:
+        def to_full_disk(temporary: Path) -> None:
+            with Path("/dev/full").open("wb", buffering=0) as file:
+                file.write(b"weights")
+
+        write(path, to_full_disk)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    with pytest.raises(TrainingError, match=r"disk is full.*last checkpoint is whole"):
+        train(tiny, noise, tmp_path, kimg=0.016, resume=True)
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == kept
+    assert train(tiny, noise, tmp_path, kimg=0.016, resume=True)
+
+
+def test_a_real_lack_of_memory_names_the_settings() -> None:
+    with pytest.raises(TrainingError, match=r"raise training.accumulate.*lower training.batch"), explained():
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def test_a_gpus_lack_of_memory_and_a_quota_are_explained() -> None:
+    with pytest.raises(TrainingError, match="GPU's memory"), explained():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(TrainingError, match=r"disk is full \(x\)"), explained():
+        raise OSError(errno.EDQUOT, "quota", "x")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), OSError(errno.EACCES, "no"), KeyError("x")])
+def test_other_errors_pass_through(error: Exception) -> None:
+    with pytest.raises(type(error)) as passed, explained():
+        raise error
+    assert passed.value is error
+    assert watch.TrainingError is TrainingError
