@@ -114,6 +114,7 @@ ROWS = {
     "base-seed-2": Row(seed=2),
     "bcr-1": Row(("training.bcr_real=1", "training.bcr_fake=1")),
     "equalized-2e-3": Row(("training.equalized=true", "training.learning_rate=2e-3")),
+    "batch-32": Row(("training.batch=32",)),
     "batch-64": Row(("training.batch=64",)),
     "fourier-std-3": Row(("generator.fourier_std=3",)),
     "normalised-residual": Row(("generator.residual=normalised",)),

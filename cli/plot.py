@@ -26,12 +26,14 @@ def run_plot(run: Path) -> int:
     except ImportError:
         raise ValueError("plot needs matplotlib: pip install vitgan-service[plot]") from None
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+    curves = {name: _curve(reports, name) for _, names in PANELS for name in names}
+    panels = [(title, names) for title, names in PANELS if curves[names[0]][0]]
+    figure = Figure(figsize=(11, 3.5 * -(-len(panels) // 2)), layout="constrained")
+    for index, (title, names) in enumerate(panels, 1):
+        axes = figure.add_subplot(-(-len(panels) // 2), 2, index)
         for name in names:
-            points = [(r["kimg"], r[name]) for r in reports if r.get(name) is not None]
-            kimg, values = zip(*points, strict=True) if points else ((), ())
-            (line,) = axes.plot(kimg, _smooth(list(values)), label=name, linewidth=1.2)
+            kimg, values = curves[name]
+            (line,) = axes.plot(kimg, _smooth(values), label=name, linewidth=1.2)
             axes.plot(kimg, values, color=line.get_color(), alpha=0.2, linewidth=0.6)
             if name in BLIND:
                 axes.axhline(BLIND[name], color=line.get_color(), linestyle=":", linewidth=0.8)
@@ -42,6 +44,12 @@ def run_plot(run: Path) -> int:
     figure.savefig(target, dpi=110)
     print(target)
     return 0
+
+
+def _curve(reports: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+    """Where it was reported, and what; a run may have begun before there was such a number."""
+    told = [report for report in reports if report.get(name) is not None]
+    return [report["kimg"] for report in told], [report[name] for report in told]
 
 
 def _smooth(values: list[float], weight: float = 0.95) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -49,6 +50,7 @@ def train(
     """
     devices = Devices(device)
     if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS wants for it
         torch.use_deterministic_algorithms(True)  # a GPU adds in any order otherwise
     try:
         with explained():

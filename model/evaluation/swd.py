@@ -6,6 +6,7 @@ distributions. It needs no network, so it can be had anywhere; it sees texture a
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,16 +17,17 @@ from model.sampling import native_pictures
 NEIGHBOURHOOD = 7  # pixels a side
 COARSEST = 16  # side of the last band, as in the paper
 BATCH = 256  # pictures split at once: bands of all at once would fill the memory
-QUICK_PICTURES = 256
+QUICK_PICTURES, QUICK_PATCHES = 256, 16
 
 
 def quick_distance(generator: Generator, reals: Tensor) -> float:
-    """Mean over the bands for as many seeds as there are ``reals`` [N, 3, r, r] in -1..1.
+    """Mean over the bands for the first ``QUICK_PICTURES`` reals [N, 3, r, r] in -1..1 and as many seeds.
 
-    A training's compass: fewer neighbourhoods than the full measure, the same seeds and places each time.
+    A training's compass: few neighbourhoods, and the same seeds and places each time. What it costs is in
+    docs/evaluation.md.
     """
-    fakes = native_pictures(generator, range(len(reals)))
-    distances = swd(fakes, reals, patches=16)
+    some = reals[:QUICK_PICTURES].cpu()
+    distances = swd(native_pictures(generator, range(len(some))), some, patches=QUICK_PATCHES)
     return sum(distances.values()) / len(distances)
 
 
@@ -114,4 +116,4 @@ def _up(images: Tensor) -> Tensor:
 
 
 def _sorted(values: Tensor) -> Tensor:
-    return values.sort(-1).values
+    return torch.from_numpy(np.sort(values.numpy()))  # three times as fast as torch's

@@ -77,7 +77,13 @@ def labelled(folder: Path) -> None:
     (folder / "dataset.json").write_text(json.dumps({"labels": [["01.png", 3]]}))
 
 
-@pytest.mark.parametrize("change", [changed_picture, renamed_picture, labelled])
+def touched_picture(folder: Path) -> None:
+    """As large as before; only the time tells."""
+    path = folder / "00.png"
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize("change", [changed_picture, renamed_picture, touched_picture, labelled])
 def test_a_changed_source_is_decoded_anew(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:

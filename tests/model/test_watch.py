@@ -10,6 +10,7 @@ import torch
 from model import checkpoint, watch
 from model.config import Config
 from model.data import Pictures
+from model.trainer import StepLosses, Trainer
 from model.training import train
 from model.watch import TrainingError, collapse, explained, plateau
 
@@ -27,6 +28,24 @@ def test_losses_that_are_no_numbers_end_the_training_and_save_nothing(
         train(wild, noise, tmp_path, kimg=1000, tick_kimg=1000, resume=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
     assert train(tiny, noise, tmp_path, kimg=0.012, resume=True)
+
+
+@pytest.mark.parametrize("part", ["generator", "discriminator"])
+def test_weights_that_are_no_numbers_are_not_saved(
+    tiny: Config, noise: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """An update can break the weights after the last loss that was still a number."""
+
+    def broken_step(self: Trainer, pictures: Pictures) -> StepLosses:
+        losses = step(self, pictures)
+        next(iter(getattr(self, part).parameters())).data[0] = math.nan
+        return losses
+
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", broken_step)
+    with pytest.raises(TrainingError, match="not numbers"):
+        train(tiny, noise, tmp_path, kimg=0.004)
+    assert list(tmp_path.glob("checkpoint-*")) == []
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def covered(points: Tensor, centres: Tensor, k: int) -> float:
 @pytest.mark.parametrize("k", [1, 3])
 def test_both_agree_with_loops_over_all_pairs(k: int) -> None:
     reals = torch.randn(60, 3).double()
-    fakes = 0.6 * torch.randn(40, 3).double() + 0.7
+    fakes = 0.8 * torch.randn(40, 3).double() + 1.2
     precision, recall = precision_recall(reals, fakes, k)
     assert precision == pytest.approx(covered(fakes, reals, k))
     assert recall == pytest.approx(covered(reals, fakes, k))
