@@ -14,12 +14,12 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from model.source import MAX_BYTES, Source
-from model.store import Progress, SizedPictures, Store, build_store, open_store, store_folder
+from model.store import Progress, SizedPictures, Store, open_or_build, store_folder
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 CROPS = ("centre", "pad")
 MAX_PIXELS = 64_000_000  # of one picture; larger ones are skipped before they are decoded
-MIN_PICTURES = 32
+MIN_PICTURES = 32  # fewer are learned by heart
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Pictures:
     labels: tuple[int, ...] | None = None  # a class a picture; kept, and not used by training
 
     def __len__(self) -> int:
-        return len(self._pixels)
+        return len(self.pixels)
 
     @property
     def oversample(self) -> int:
         """s: how much finer the pictures are kept than the resolution."""
-        return int(self._pixels.shape[-1]) // self.resolution
+        return int(self.pixels.shape[-1]) // self.resolution
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Those pictures as they are kept: [n, 3, s r, s r] uint8.
@@ -63,7 +63,8 @@ class Pictures:
         return F.avg_pool2d(moved, self.oversample)
 
     @property
-    def _pixels(self) -> Tensor | np.ndarray:
+    def pixels(self) -> Tensor | np.ndarray:
+        """All pictures as they are kept, [N, 3, s r, s r] uint8, unchecked and not in memory if mapped."""
         return self.images if isinstance(self.images, Tensor) else self.images.pixels
 
     def _order(self, first: int, count: int, seed: int) -> Tensor:
@@ -98,19 +99,24 @@ def load_pictures(
     Raises ``ValueError`` if an argument is wrong, there are too few pictures, or all are one colour.
     """
     store = picture_store(source, cache, crop=crop, background=background, on_progress=on_progress)
-    if len(store) < MIN_PICTURES:
-        raise ValueError(
-            f"{source} holds {len(store)} readable pictures: give {MIN_PICTURES} or more"
-            + (
-                f" ({len(store.skipped)} refused, first {': '.join(store.skipped[0])})"
-                if store.skipped
-                else ""
-            )
-        )
     sized = store.sized(resolution * oversample, on_progress)
-    if _one_colour(sized):
-        raise ValueError(f"{source}: all pictures are one and the same colour, there is nothing to learn")
-    return Pictures(sized, resolution, store.skipped, store.labels)
+    pictures = Pictures(sized, resolution, store.skipped, store.labels)
+    check_trainable(pictures)
+    return pictures
+
+
+def check_trainable(pictures: Pictures) -> None:
+    """Raises ``ValueError`` if there are too few pictures to train on, or all are one and the same colour."""
+    if len(pictures) < MIN_PICTURES:
+        raise ValueError(
+            f"{MIN_PICTURES} pictures are the least to train on; the source holds {len(pictures)}"
+            + _examples(pictures.skipped)
+        )
+    first = np.asarray(pictures.pixels[0, :, :1, :1])
+    if all(np.array_equal(picture, np.broadcast_to(first, picture.shape)) for picture in pictures.pixels):
+        raise ValueError(
+            "all pictures are one and the same colour, there is nothing to learn: give pictures that differ"
+        )
 
 
 def picture_store(
@@ -133,15 +139,12 @@ def picture_store(
         raise ValueError(f"background is {background!r}: give a colour's name or #rrggbb") from None
     with Source(source) as files:
         folder = store_folder(cache, files.fingerprint(), {"crop": crop, "background": colour})
-        store = open_store(folder)
-        if store is None:
-            squares = _squares(files, crop, colour)
-            store = build_store(folder, squares, files.labels(), len(files.names), on_progress)
+        squares = _squares(files, crop, colour)
+        store = open_or_build(folder, squares, files.labels(), len(files.names), on_progress)
     if not len(store):
-        reasons = "; ".join(f"{name}: {why}" for name, why in store.skipped[:3])
         raise ValueError(
             f"{source} holds no readable picture: give a folder or zip of {', '.join(FORMATS)}"
-            + (f" ({reasons})" if reasons else "")
+            + _examples(store.skipped)
         )
     return store
 
@@ -154,9 +157,10 @@ def _squares(files: Source, crop: str, background: tuple[int, ...]) -> Iterator[
             yield name, str(error)
 
 
-def _one_colour(sized: SizedPictures) -> bool:
-    first = sized.pixels[0, :, :1, :1]
-    return all(np.array_equal(picture, np.broadcast_to(first, picture.shape)) for picture in sized.pixels)
+def _examples(skipped: Sequence[tuple[str, str]]) -> str:
+    """The first of the refused pictures, in brackets; nothing if there are none."""
+    shown = "; ".join(f"{name}: {why}" for name, why in skipped[:3])
+    return f" ({len(skipped)} refused: {shown})" if shown else ""
 
 
 def decode(data: bytes, crop: str = "centre", background: tuple[int, ...] = (255, 255, 255)) -> np.ndarray:

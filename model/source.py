@@ -6,6 +6,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator
+from operator import index
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
@@ -61,15 +62,15 @@ class Source:
         if LABELS in self._members:
             return self._listed_labels()
         tops = {name: PurePosixPath(name).parts[0] for name in self.names if "/" in name}
-        if len(tops) < len(self.names) or len(set(tops.values())) < 2:
+        if len(tops) < len(self.names):
             return None
-        classes = sorted(set(tops.values()))
-        return {name: classes.index(top) for name, top in tops.items()}
+        classes = {top: number for number, top in enumerate(sorted(set(tops.values())))}
+        return {name: classes[top] for name, top in tops.items()}
 
     def _listed_labels(self) -> dict[str, int] | None:
         try:
             listed = json.loads(self.read(LABELS))["labels"]
-            return None if listed is None else {str(name): int(label) for name, label in listed}
+            return None if listed is None else {str(name): index(label) for name, label in listed}
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f'{LABELS} of {self.path} has no list of labels: give {{"labels": [["a.png", 3], ...]}} '

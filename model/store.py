@@ -2,18 +2,20 @@
 
 A store is a folder named by the fingerprint of its source and options. ``pixels.bin`` holds every picture as
 a square at its full size, ``index.json`` where each lies, its CRC and label, and what was refused. For a
-training, ``side-128.bin`` is made from it: all pictures at one size. Only what a batch needs is in memory.
+training, ``side-128.bin`` is made from it: all pictures at one size, and behind them their CRCs. Only what a
+batch needs is in memory.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,12 +47,12 @@ class SizedPictures:
     """All pictures at one size, [N, 3, side, side] uint8, read through a memory map."""
 
     pixels: np.ndarray
-    crcs: tuple[int, ...]
+    crcs: np.ndarray  # [N] uint32
     folder: Path
 
     def take(self, indices: Sequence[int]) -> np.ndarray:
         """Those pictures, copied: [n, 3, side, side]. Raises ``DamagedStore`` if a checksum is wrong."""
-        taken = np.stack([self.pixels[index] for index in indices])
+        taken = self.pixels[np.asarray(indices, np.int64)]
         for picture, index in zip(taken, indices, strict=True):
             if zlib.crc32(picture.tobytes()) != self.crcs[index]:
                 raise _damaged(self.folder, f"picture {index}")
@@ -80,35 +82,41 @@ class Store:
         """A picture at its full size: [side, side, 3] uint8. Raises ``DamagedStore``."""
         entry = self.entries[index]
         flat = self._pixels[entry.offset : entry.offset + 3 * entry.side**2]
-        if zlib.crc32(flat.tobytes()) != entry.crc:
+        if zlib.crc32(flat.data) != entry.crc:
             raise _damaged(self.folder, entry.name)
         return flat.reshape(entry.side, entry.side, 3)
 
     def sized(self, side: int, on_progress: Progress = lambda done, total: None) -> SizedPictures:
         """All pictures at ``side`` x ``side`` pixels (Lanczos), made once and kept beside the store."""
-        pixels, crcs = self.folder / f"side-{side}.bin", self.folder / f"side-{side}.json"
-        size = 3 * side * side * len(self)
-        if not (crcs.exists() and pixels.exists() and pixels.stat().st_size == size):
-            self._resize(side, pixels, crcs, on_progress)
-        array = _mapped(pixels, size).reshape(len(self), 3, side, side)
-        return SizedPictures(array, tuple(json.loads(crcs.read_text())), self.folder)
+        path = self.folder / f"side-{side}.bin"
+        with _locked(self.folder):
+            try:
+                return self._open_sized(path, side)
+            except (OSError, ValueError):  # not there, or cut short
+                self._resize(path, side, on_progress)
+        return self._open_sized(path, side)
 
-    def _resize(self, side: int, pixels: Path, crcs: Path, on_progress: Progress) -> None:
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=self.folder) as building:
-            found = []
-            with (Path(building) / "pixels").open("wb") as file:
-                for index in range(len(self)):
-                    image = Image.fromarray(self.picture(index))
-                    if image.width != side:
-                        image = image.resize((side, side), Image.Resampling.LANCZOS)
-                    data = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)).data
-                    found.append(zlib.crc32(data))
-                    file.write(data)
-                    on_progress(index + 1, len(self))
-                _to_disk(file)
-            (Path(building) / "crcs").write_text(json.dumps(found))
-            (Path(building) / "pixels").replace(pixels)
-            (Path(building) / "crcs").replace(crcs)  # last: with it the pair is whole
+    def _open_sized(self, path: Path, side: int) -> SizedPictures:
+        size = 3 * side * side * len(self)
+        data = _mapped(path, size + 4 * len(self))
+        crcs = np.frombuffer(data[size:].tobytes(), "<u4")
+        return SizedPictures(data[:size].reshape(len(self), 3, side, side), crcs, self.folder)
+
+    def _resize(self, path: Path, side: int, on_progress: Progress) -> None:
+        building = path.with_suffix(".building")
+        crcs = np.empty(len(self), "<u4")
+        with building.open("wb") as file:
+            for index in range(len(self)):
+                image = Image.fromarray(self.picture(index))
+                if image.width != side:
+                    image = image.resize((side, side), Image.Resampling.LANCZOS)
+                data = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)).data
+                crcs[index] = zlib.crc32(data)
+                file.write(data)
+                on_progress(index + 1, len(self))
+            file.write(crcs.data)
+            _to_disk(file)
+        building.replace(path)
 
 
 def store_folder(cache: Path, fingerprint: list[object], options: dict[str, Any]) -> Path:
@@ -117,43 +125,44 @@ def store_folder(cache: Path, fingerprint: list[object], options: dict[str, Any]
     return cache / hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
-def open_store(folder: Path) -> Store | None:
-    """The store in ``folder``, or None if there is none that is whole by its files' sizes."""
-    try:
-        return Store(folder)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def build_store(
+def open_or_build(
     folder: Path,
     pictures: Iterator[tuple[str, np.ndarray | str]],
     labels: dict[str, int] | None,
     total: int,
     on_progress: Progress = lambda done, total: None,
 ) -> Store:
-    """Writes ``pictures``, pairs of a name and a square [s, s, 3] uint8 or the reason why there is none.
+    """The store in ``folder``; if none is there that is whole by its files' sizes, it is built first.
 
-    It is built beside its place and renamed: a broken build is never taken for a store, and of two at once
-    the first stays.
+    ``pictures`` are ``total`` pairs of a name and a square [s, s, 3] uint8, or the reason why there is none;
+    they are drawn only to build. It is built beside its place and renamed, so that a broken build is never
+    taken for a store; of two processes at once the second waits, and opens what the first built.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    try:
-        index = _write(building, pictures, labels or {}, total, on_progress)
-        with (building / "index.json").open("w") as file:
-            json.dump(index, file)
-            _to_disk(file)
-        if folder.exists() and open_store(folder) is None:
-            shutil.rmtree(folder)  # damaged
+    with _locked(folder):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # not there, or damaged
+            return Store(folder)
+        building = folder.with_suffix(".building")
+        shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
+        building.mkdir()
         try:
+            index = _write(building, pictures, labels or {}, total, on_progress)
+            with (building / "index.json").open("w") as file:
+                json.dump(index, file)
+                _to_disk(file)
+            shutil.rmtree(folder, ignore_errors=True)  # damaged
             building.rename(folder)
-        except OSError:  # another process was quicker
-            if open_store(folder) is None:
-                raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return Store(folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        return Store(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock falls with the process that holds it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _write(
