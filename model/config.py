@@ -223,7 +223,7 @@ _TINY = Config(
         siren_width=64, fourier_dim=64,
     ),
     discriminator=DiscriminatorConfig(resolution=32, patch=4, width=96, blocks=3, heads=3),
-    training=TrainingConfig(batch=64),
+    training=TrainingConfig(batch=32),
 )  # fmt: skip
 
 PRESETS: dict[str, Config] = {

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from cli.local import run_generation
+from contract.settings import SHIPPED_MODELS
 from tests.acceptance.conftest import Service
 
 pytestmark = pytest.mark.acceptance
@@ -65,6 +66,23 @@ def test_a_larger_picture_is_the_same_picture_with_more_pixels(http: httpx.Clien
     small = decoded(draw(http, seed=9, resolution=64).content)
     large = decoded(draw(http, seed=9, resolution=512).content).resize((64, 64), Image.Resampling.BOX)
     assert np.abs(np.asarray(small, float) - np.asarray(large, float)).mean() < 8
+
+
+def test_every_shipped_model_draws(http: httpx.Client) -> None:
+    """Each fits its limit of 12 MB, draws at native size and above, and no two draw the same."""
+    folders = sorted(path.parent for path in SHIPPED_MODELS.glob("*/config.json"))
+    assert {"cifar10-32", "emoji-32"} <= {folder.name for folder in folders}
+    drawn = set()
+    for folder in folders:
+        assert sum(file.stat().st_size for file in folder.iterdir()) < 12_000_000
+        for side in (32, 256):
+            answer = draw(http, seed=1, resolution=side, model=folder.name)
+            assert answer.headers["x-model"].startswith(f"{folder.name}@")
+            image = decoded(answer.content)
+            assert image.size == (side, side)
+            assert np.asarray(image, float).std() > 10
+            drawn.add(answer.content)
+    assert len(drawn) == 2 * len(folders)
 
 
 async def many(service: Service, bodies: list[dict[str, object]]) -> list[bytes]:

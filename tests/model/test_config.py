@@ -56,7 +56,7 @@ def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:
 
 def test_a_preset_takes_another_batch_size() -> None:
     assert preset("vitgan-ti-32", batch=8).training == TrainingConfig(batch=8)
-    assert preset("vitgan-ti-32").training.batch == 64
+    assert preset("vitgan-ti-32").training.batch == 32
 
 
 def test_paper_presets_have_its_proportions() -> None:
