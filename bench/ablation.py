@@ -60,10 +60,10 @@ class ConcatenatedSiren(nn.Module):
         self.second = linear(config.siren_width, config.siren_width)
         self.rgb = linear(config.siren_width, 3, gain=0.3)
 
-    def forward(self, v: Tensor, y: Tensor) -> Tensor:
-        x = torch.sin(F.linear(v, self.fourier))  # [P, F]
-        x = torch.sin(self.first(x) + self.token(y)[:, None])  # [M, P, S]
-        return self.rgb(torch.sin(self.second(x)))  # [M, P, 3]
+    def forward(self, v: Tensor, y: Tensor, level: float) -> Tensor:
+        x = torch.sin(F.linear(v, self.fourier))  # [C, P, F]
+        x = torch.sin(self.first(x) + self.token(y)[..., None, :])  # [B, C, P, S]
+        return self.rgb(torch.sin(self.second(x)))  # [B, C, P, 3]
 
 
 def no_isn(generator: Generator, discriminator: Discriminator) -> None:
@@ -124,6 +124,8 @@ ROWS = {
     "bcr-10-ramp": Row(("training.bcr_real=10", "training.bcr_fake=10", "training.bcr_ramp_kimg=8")),
     "d-heads-6": Row(("discriminator.heads=6",)),
     "no-shift": Row(("training.oversample=1",)),
+    "side-by-side": Row(("generator.overlap=0",)),
+    "overlap-half": Row(("generator.overlap=0.5",)),
 }
 
 
@@ -143,9 +145,7 @@ class RowTrainer(Trainer):
 
 def run(row: Row, source: Pictures, kimg: float, batch: int, out: Path, name: str) -> None:
     """Trains one row and writes what came of it."""
-    config = preset("vitgan-ti-32", batch)
-    for setting in row.settings:
-        config = config.with_setting(setting)
+    config = preset("vitgan-ti-32", batch).with_setting(*row.settings)
     fine = source.oversample if config.training.oversample > 1 else 1
     pictures = source if fine > 1 else Pictures(source.at_training_size(), source.resolution)
     trainer = RowTrainer(config, row.seed, row.change)

@@ -109,9 +109,7 @@ def train(
 
     use_threads(threads)
     with _Sentences():
-        config = preset_named(preset, batch)
-        for setting in settings or ():
-            config = config.with_setting(setting)
+        config = preset_named(preset, batch).with_setting(*settings or ())
         run = RunOptions(
             out=out, kimg=kimg, seed=seed, tick_kimg=tick, max_minutes=max_minutes, resume=resume,
             device=device, compiler=compiler, deterministic=deterministic,

@@ -51,6 +51,10 @@ class GeneratorConfig:
     fourier_std: float = 1.5  # initial std of W, radians per half patch: smooth within a patch at first
     demodulate: bool = True  # divide modulated weights by their norm, as StyleGAN2 and CIPS do; false: the
     # paper's text, w'_ijk = s_i w_ijk and no more
+    overlap: float = 0.0  # how far a patch's painter reaches past its borders, in patches, at most 1/2; there
+    # neighbours are blended (model/plane.py); 0: patches side by side, as in the paper
+    zoom: int = 1  # finest pixels that training shows, times the native resolution, a power of two: half of
+    # each batch are crops 1/2, 1/4, ... 1/zoom of a side wide; needs training.oversample, a multiple of it
     residual: str = choice("input", "normalised")  # what a block adds back: its input (paper, eqs. 12, 13),
     # or SLN's output, as the authors' released code does
 
@@ -62,6 +66,10 @@ class GeneratorConfig:
             )
         if self.width % self.heads:
             raise ValueError(f"generator.width is {self.width}: give a multiple of heads={self.heads}")
+        if self.overlap > 0.5:
+            raise ValueError(f"generator.overlap is {self.overlap}: give 0 to 0.5 patches")
+        if self.zoom & (self.zoom - 1):
+            raise ValueError(f"generator.zoom is {self.zoom}: give a power of two")
 
     @property
     def patch(self) -> int:
@@ -158,29 +166,39 @@ class Config:
     discriminator: DiscriminatorConfig
     training: TrainingConfig
 
+    def __post_init__(self) -> None:
+        zoom, fine = self.generator.zoom, self.training.oversample
+        if fine % zoom:
+            raise ValueError(f"training.oversample is {fine}: give a multiple of generator.zoom={zoom}")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dict, as it stands in ``config.json``."""
         return asdict(self)
 
-    def with_setting(self, setting: str) -> Config:
-        """This configuration with one field changed, given as ``section.field=value``.
+    def with_setting(self, *settings: str) -> Config:
+        """This configuration with fields changed, each given as ``section.field=value``.
 
         Raises ``ValueError`` if there is no such field or its value is wrong.
         """
-        path, equals, text = setting.partition("=")
-        section, _, name = path.partition(".")
-        part: Any = vars(self).get(section)
-        if not equals or not name or name not in getattr(part, "__dataclass_fields__", ()):
-            raise ValueError(
-                f"{setting!r} changes nothing: give section.field=value, as training.learning_rate=1e-4; "
-                "sections are generator, discriminator and training, fields are in model/config.py"
-            )
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        changed: dict[str, Any] = {section: replace(part, **{name: value})}
-        return replace(self, **changed)
+        changed: dict[str, dict[str, Any]] = {}
+        for setting in settings:
+            path, equals, text = setting.partition("=")
+            section, _, name = path.partition(".")
+            part: Any = vars(self).get(section)
+            if not equals or not name or name not in getattr(part, "__dataclass_fields__", ()):
+                raise ValueError(
+                    f"{setting!r} changes nothing: give section.field=value, as training.learning_rate=1e-4; "
+                    "sections are generator, discriminator and training, fields are in model/config.py"
+                )
+            try:
+                value = json.loads(text)
+            except json.JSONDecodeError:
+                value = text
+            changed.setdefault(section, {})[name] = value
+        parts: dict[str, Any] = {
+            section: replace(vars(self)[section], **values) for section, values in changed.items()
+        }
+        return replace(self, **parts)
 
     def difference(self, other: Config) -> str | None:
         """The first field in which the networks' shapes differ, with both values; None if they are alike."""
@@ -207,7 +225,7 @@ def _paper(name: str, resolution: int, width: int, blocks: int, heads: int, batc
     return Config(
         preset=name,
         generator=GeneratorConfig(
-            resolution=resolution, z_dim=width, width=width, blocks=blocks, heads=heads
+            resolution=resolution, z_dim=width, width=width, blocks=blocks, heads=heads, overlap=0.375
         ),
         discriminator=DiscriminatorConfig(
             resolution=resolution, patch=resolution // 8, width=width, blocks=blocks, heads=heads
@@ -220,7 +238,7 @@ _TINY = Config(
     preset="vitgan-ti-32",
     generator=GeneratorConfig(
         resolution=32, z_dim=128, mapping_layers=2, width=96, blocks=3, heads=3,
-        siren_width=64, fourier_dim=64,
+        siren_width=64, fourier_dim=64, overlap=0.375,
     ),
     discriminator=DiscriminatorConfig(resolution=32, patch=4, width=96, blocks=3, heads=3),
     training=TrainingConfig(batch=32),

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from model.source import MAX_BYTES, Source
 from model.store import Progress, SizedPictures, Store, open_or_build, store_folder
+from model.views import View
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 CROPS = ("centre", "pad")
@@ -48,19 +48,19 @@ class Pictures:
             return self.images[torch.as_tensor(indices)]
         return torch.from_numpy(self.images.take([int(index) for index in indices]))
 
-    def batch(self, first: int, count: int, seed: int, shift: tuple[int, int] = (0, 0)) -> Tensor:
+    def batch(self, first: int, count: int, seed: int, flip: Tensor | None = None,
+              views: Sequence[View] = (View(),)) -> Tensor:  # fmt: skip
         """Pictures first..first + count of an endless shuffled sequence: [count, 3, r, r] in -1..1.
 
         Each epoch is a permutation drawn from (seed, epoch) alone, so the number of pictures seen is
-        all that a checkpoint needs to go on with the same data. ``shift`` (x, y), in fine pixels,
-        moves the points where pixels are sampled; a pixel is the mean of its s x s fine ones.
+        all that a checkpoint needs to go on with the same data. Those with ``flip`` [count] are mirrored;
+        count / V are seen through each of V ``views``, in their order.
         """
-        fine = self.take(self._order(first, count, seed)).float().div_(127.5).sub_(1)
-        reach, (x, y) = self.oversample // 2, shift
-        side = fine.shape[-1]
-        padded = F.pad(fine, (reach,) * 4, mode="replicate") if reach else fine
-        moved = padded[:, :, reach + y : reach + y + side, reach + x : reach + x + side]
-        return F.avg_pool2d(moved, self.oversample)
+        fine = self.take(self._order(first, count, seed))  # [count, 3, s r, s r] uint8
+        if flip is not None:
+            fine = torch.where(flip.cpu()[:, None, None, None], fine.flip(3), fine)
+        parts = zip(fine.chunk(len(views)), views, strict=True)
+        return torch.cat([view.cut(part, self.resolution) for part, view in parts])
 
     @property
     def pixels(self) -> Tensor | np.ndarray:

@@ -34,9 +34,12 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """One logit a picture, read from the class token: head(LN(h_L[0]))."""
+    """One logit a picture, read from the class token: head(LN(h_L[0])).
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    With ``views`` it is told which part of a picture it sees, by a linear embedding added to every token.
+    """
+
+    def __init__(self, config: DiscriminatorConfig, views: bool = False) -> None:
         super().__init__()
         self.config = config
         side = 2 * config.patch  # (p + 2o) with o = p / 2
@@ -44,6 +47,7 @@ class Discriminator(nn.Module):
         self.embed = ISNLinear(3 * side * side, config.width)
         self.class_token = nn.Parameter(torch.randn(config.width) * 0.5)
         self.position = nn.Parameter(torch.randn(1 + patches, config.width) * 0.5)
+        self.view = nn.Parameter(torch.zeros(3, config.width)) if views else None
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(config.width, config.heads, config.mlp_ratio, config.query_gain)
             for _ in range(config.blocks)
@@ -58,11 +62,16 @@ class Discriminator(nn.Module):
         p = self.config.patch
         return F.unfold(images, kernel_size=2 * p, stride=p, padding=p // 2).transpose(1, 2)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Pictures [B, 3, r, r], about -1..1, to logits [B]; high means real."""
+    def forward(self, images: Tensor, places: Tensor | None = None) -> Tensor:
+        """Pictures [B, 3, r, r], about -1..1, to logits [B]; high means real.
+
+        ``places`` [B, 3] tell of which part of a picture each is (``View.place``).
+        """
         h = self.embed(self.patches(images))  # [B, N-1, D]
         token = self.class_token.expand(len(h), 1, -1)  # [B, 1, D]
         h = torch.cat((token, h), 1) + self.position  # [B, N, D]
+        if self.view is not None and places is not None:
+            h = h + (places @ self.view)[:, None]  # [B, N, D]
         for block in self.blocks:
             h = block(h)  # [B, N, D]
         return cast(Tensor, self.head(self.norm(h[:, 0]))).squeeze(1)  # [B]

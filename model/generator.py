@@ -1,12 +1,13 @@
 """The generator: position embedding in, one token a patch out, each painted by its SIREN.
 
-B batch, L tokens (grid x grid), D width, P pixels of a patch, p side of a patch.
+B batch, L tokens (grid x grid), D width; a window's cells are c_y x c_x = C, each with n_y x n_x pixels.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from model.config import GeneratorConfig
 from model.layers import SelfAttention, SelfModulatedLayerNorm, linear
+from model.plane import Window
 from model.siren import Siren
 
 # Radians across half the picture: neighbouring patches are alike, distant ones are not.
@@ -79,13 +81,8 @@ class Generator(nn.Module):
             for _ in range(config.blocks)
         )
         self.norm = SelfModulatedLayerNorm(config.width)
-        self.siren = Siren(
-            config.width,
-            config.siren_width,
-            config.fourier_dim,
-            config.fourier_std,
-            config.demodulate,
-        )
+        self.siren = Siren(config)
+        self.native = Window.whole(config.resolution, config.resolution, config)
         self.register_buffer("positions", cell_centres(config.grid), persistent=False)
         self.register_buffer("w_mean", torch.zeros(config.width))
 
@@ -104,23 +101,40 @@ class Generator(nn.Module):
             h = block(h, w)  # [B, L, D]
         return cast(Tensor, self.norm(h, w))  # [B, L, D]
 
-    def forward(self, z: Tensor, shift: tuple[float, float] = (0, 0)) -> Tensor:
-        """Latents [B, z_dim] to pictures [B, 3, r, r] at the native resolution r, about -1..1.
+    def paint(self, y: Tensor, window: Window) -> Tensor:
+        """Tokens [B, L, D] to the pixels of a window [B, 3, H, W], about -1..1."""
+        columns, rows, grid = window.columns, window.rows, self.config.grid
+        cells = [row.cell * grid + column.cell for row in rows.reaches for column in columns.reaches]
+        v = _pairs(columns.padded_places, rows.padded_places).to(y.device)  # [C, n_y n_x, 2]
+        rgb = self.siren(v, y[:, cells], window.level)  # [B, C, n_y n_x, 3]
+        sizes = (len(rows.reaches), len(columns.reaches), rows.widest, columns.widest)
+        rgb = torch.unflatten(torch.unflatten(rgb, 2, sizes[2:]), 1, sizes[:2])  # [B, c_y, c_x, n_y, n_x, 3]
+        painted = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)  # [B, 3, c_y n_y, c_x n_x]
+        across = painted @ columns.stitching.to(painted)  # [B, 3, c_y n_y, W]
+        return rows.stitching.T.to(painted) @ across  # [B, 3, H, W]
 
-        ``shift`` (x, y), each in -1/2..1/2 of a pixel, moves the points where pixels are sampled.
+    def forward(self, z: Tensor, windows: Sequence[Window] = ()) -> Tensor:
+        """Latents [B, z_dim] to pictures [B, 3, r, r], about -1..1, at the native resolution r.
+
+        With ``windows``, V of the same size, B / V pictures are painted through each, in their order.
         """
-        grid, p = self.config.grid, self.config.patch
-        y = self.tokens(self.mapping(z)).flatten(0, 1)  # [B L, D]
-        v = cell_centres(p, device=y.device) + torch.tensor(shift, device=y.device) * (2 / p)  # [P, 2]
-        rgb = self.siren(v, y)  # [B L, P, 3]
-        rgb = rgb.view(-1, grid, grid, p, p, 3)  # [B, row, column, y, x, 3]
-        return rgb.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)  # [B, 3, r, r]
+        y = self.tokens(self.mapping(z))  # [B, L, D]
+        windows = windows or (self.native,)
+        return torch.cat([self.paint(*pair) for pair in zip(y.chunk(len(windows)), windows, strict=True)])
 
     @torch.no_grad()
     def measure_w_mean(self, samples: int = 4096) -> None:
         """Sets ``w_mean`` to the mean style of that many latents, the same ones each time."""
         z = torch.randn(samples, self.config.z_dim, generator=torch.Generator().manual_seed(0))
         self.w_mean.copy_(self.mapping(z.to(self.w_mean.device)).mean(0))
+
+
+def _pairs(across: Tensor, down: Tensor) -> Tensor:
+    """Places along x [c_x, n_x] and y [c_y, n_y] to those of all cells' pixels: [c_y c_x, n_y n_x, 2]."""
+    (c_x, n_x), (c_y, n_y) = across.shape, down.shape
+    x = across[None, :, None, :].expand(c_y, c_x, n_y, n_x)
+    y = down[:, None, :, None].expand(c_y, c_x, n_y, n_x)
+    return torch.stack((x, y), -1).flatten(2, 3).flatten(0, 1)
 
 
 def cell_centres(side: int, device: torch.device | None = None) -> Tensor:

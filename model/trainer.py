@@ -1,7 +1,8 @@
 """One training step of ViTGAN, and all the state that decides the next one.
 
-B pictures a step, r their side. The step's random numbers are drawn for the whole batch; the batch is
-then worked on in parts, one after the other or on several devices, and their gradients are summed.
+B pictures a step in V views of B / V (one, or two with crops), r their side. The step's random numbers are
+drawn for the whole batch; the batch is then worked on in parts, an equal slice of each view, one after the
+other or on several devices, and their gradients are summed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from model.devices import Devices
 from model.discriminator import Discriminator
 from model.ema import ema_decay, ema_update
 from model.generator import Generator
+from model.plane import Window
+from model.views import draw_views
 
 
 class StepLosses(NamedTuple):
@@ -41,10 +44,11 @@ class StepLosses(NamedTuple):
 class Draws:
     """All that is random in one step, for the whole batch."""
 
-    shift: tuple[int, int]  # of the sampling grid, in fine pixels, each within half a pixel
-    flip: Tensor  # [B] bool
-    z: Tensor  # [2, B, z_dim]: latents of D's step and of G's
-    u: Tensor  # [3, B, DRAWS]: augmentation of real, of fake in D's step, of fake in G's
+    windows: tuple[Window, ...]  # V, where the pixels of generated pictures lie
+    places: Tensor  # [V, 3]: what D is told of each view
+    real: Tensor  # [V, B / V, 3, r, r]
+    z: Tensor  # [2, V, B / V, z_dim]: latents of D's step and of G's
+    u: Tensor  # [3, V, B / V, DRAWS]: augmentation of real, of fake in D's step, of fake in G's
 
 
 class Trainer:
@@ -63,10 +67,11 @@ class Trainer:
         settings = config.training
         self.config, self.seed, self.device = config, seed, device
         self.devices = devices or Devices(device.type)
-        if settings.batch % (self.devices.world * settings.accumulate):
+        self.views = 2 if config.generator.zoom > 1 else 1
+        if settings.batch % (self.views * self.devices.world * settings.accumulate):
             raise ValueError(
                 f"training.batch is {settings.batch}: give a multiple of the {self.devices.world} devices "
-                f"times training.accumulate={settings.accumulate}"
+                f"times training.accumulate={settings.accumulate}" + " times 2 views" * (self.views - 1)
             )
         generator, discriminator = self.networks()
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
@@ -81,25 +86,20 @@ class Trainer:
 
     def networks(self) -> tuple[Generator, Discriminator]:
         """Both networks as they start; the seed is set."""
-        return Generator(self.config.generator), Discriminator(self.config.discriminator)
+        views = self.config.generator.zoom > 1
+        return Generator(self.config.generator), Discriminator(self.config.discriminator, views)
 
     def step(self, pictures: Pictures) -> StepLosses:
         """One step of D, then of G, on the next B pictures."""
         settings = self.config.training
-        draws = self._draw()
-        real = pictures.batch(self.images_seen, settings.batch, self.seed, draws.shift)  # [B, 3, r, r]
-        real = real.to(self.device)
-        real = torch.where(draws.flip[:, None, None, None], real.flip(3), real)
-        offset = (draws.shift[0] / pictures.oversample, draws.shift[1] / pictures.oversample)  # in pixels
+        draws = self._draw(pictures)
 
         # D: min over D of  E[softplus(-D(T(x)))] + E[softplus(D(T(G(z))))] + bCR
         self.discriminator.power_iterate()
-        d_step = self._update(
-            self.adam_d, lambda part: self._discriminator_objective(real[part], draws, offset, part)
-        )
+        d_step = self._update(self.adam_d, lambda part: self._discriminator_objective(draws, part))
         # G: min over G of  E[softplus(-D(T(G(z))))], D's weights fixed
         self.discriminator.requires_grad_(False)
-        g_step = self._update(self.adam_g, lambda part: self._generator_objective(draws, offset, part))
+        g_step = self._update(self.adam_g, lambda part: self._generator_objective(draws, part))
         self.discriminator.requires_grad_(True)
 
         self.images_seen += settings.batch
@@ -108,43 +108,48 @@ class Trainer:
         _, loss_d, consistency, logit_real, logit_fake = d_step
         return StepLosses(loss_d, g_step[0], consistency, logit_real, logit_fake)
 
-    def _discriminator_objective(
-        self, real: Tensor, draws: Draws, offset: tuple[float, float], part: slice
-    ) -> Tensor:
+    def _discriminator_objective(self, draws: Draws, part: slice) -> Tensor:
         """Objective, logistic loss, bCR and both mean logits of a part of the batch: [5]."""
         settings = self.config.training
+        real = draws.real[:, part].flatten(0, 1)  # [b, 3, r, r]
         with torch.no_grad():
-            fake = self._g(draws.z[0, part], offset)  # [b, 3, r, r]
+            fake = self._g(draws.z[0][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
         plain = torch.cat((real, fake.to(real.dtype)))  # [2b, 3, r, r]
-        changed = augment(
-            plain, draws.u[:2, part].flatten(0, 1), settings.policy, settings.augment_probability
-        )
+        u = draws.u[:2][:, :, part].flatten(0, 2)  # [2b, DRAWS]
+        changed = augment(plain, u, settings.policy, settings.augment_probability)
+        places = self._places(draws, part).repeat(2, 1)  # [2b, 3]
         if settings.bcr_real or settings.bcr_fake:
             # One pass over [T(x), T(G(z)), x, G(z)]: all four share ISN's weights.
-            t_real, t_fake, p_real, p_fake = self._d(torch.cat((changed, plain))).float().chunk(4)  # [b]
+            logits = self._d(torch.cat((changed, plain)), places.repeat(2, 1)).float()  # [4b]
+            t_real, t_fake, p_real, p_fake = logits.chunk(4)  # [b]
             # bCR = lambda_real E[(D(x) - D(T(x)))^2] + lambda_fake E[(D(G(z)) - D(T(G(z))))^2]
             consistency = self._ramp(settings.bcr_ramp_kimg) * (
                 settings.bcr_real * losses.consistency_loss(p_real, t_real)
                 + settings.bcr_fake * losses.consistency_loss(p_fake, t_fake)
             )
         else:
-            t_real, t_fake = self._d(changed).float().chunk(2)  # [b]
+            t_real, t_fake = self._d(changed, places).float().chunk(2)  # [b]
             consistency = t_real.new_zeros(())
         loss = losses.discriminator_loss(t_real, t_fake)
         return torch.stack((loss + consistency, loss, consistency, t_real.mean(), t_fake.mean()))
 
-    def _generator_objective(self, draws: Draws, offset: tuple[float, float], part: slice) -> Tensor:
+    def _generator_objective(self, draws: Draws, part: slice) -> Tensor:
         """Logistic loss of a part of the batch: [1]."""
         settings = self.config.training
-        fake = self._g(draws.z[1, part], offset)  # [b, 3, r, r]
-        logits = self._d(augment(fake, draws.u[2, part], settings.policy, settings.augment_probability))
-        return losses.generator_loss(logits.float())[None]
+        fake = self._g(draws.z[1][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
+        u = draws.u[2][:, part].flatten(0, 1)  # [b, DRAWS]
+        changed = augment(fake, u, settings.policy, settings.augment_probability)
+        return losses.generator_loss(self._d(changed, self._places(draws, part)).float())[None]
+
+    def _places(self, draws: Draws, part: slice) -> Tensor:
+        """What D is told of each picture of a part: [b, 3]."""
+        return draws.places.repeat_interleave(part.stop - part.start, 0)
 
     def _update(self, adam: torch.optim.Adam, objective: Callable[[slice], Tensor]) -> Tensor:
         """Adam's step on the mean gradient over all parts on all devices; gives the mean of ``objective``."""
         settings = self.config.training
         parts = settings.accumulate * self.devices.world
-        size = settings.batch // parts
+        size = settings.batch // (parts * self.views)  # of each view
         adam.zero_grad()
         values: list[Tensor] = []
         for index in range(settings.accumulate):
@@ -167,16 +172,20 @@ class Trainer:
         seen = self.images_seen + self.config.training.batch
         return min(1.0, seen / (kimg * 1000)) if kimg else 1.0
 
-    def _draw(self) -> Draws:
+    def _draw(self, pictures: Pictures) -> Draws:
         settings, device = self.config.training, self.device
-        reach, batch = settings.oversample // 2, settings.batch
-        x, y = torch.randint(-reach, reach + 1, (2,)).tolist()
-        share = 0.5 if settings.mirror else 0.0
+        views, batch = draw_views(self.config), settings.batch
+        flip = torch.rand(batch, device=device) < (0.5 if settings.mirror else 0.0)
+        z = torch.randn(2, batch, self.config.generator.z_dim, device=device)
+        u = torch.rand(3, batch, DRAWS, device=device)
+        real = pictures.batch(self.images_seen, batch, self.seed, flip, views).to(device)
+        of_views = (len(views), -1)
         return Draws(
-            shift=(x, y),
-            flip=torch.rand(batch, device=device) < share,
-            z=torch.randn(2, batch, self.config.generator.z_dim, device=device),
-            u=torch.rand(3, batch, DRAWS, device=device),
+            windows=tuple(view.window(self.config.generator, settings.oversample) for view in views),
+            places=torch.stack([view.place(self.config) for view in views]).to(device),
+            real=torch.unflatten(real, 0, of_views),
+            z=torch.unflatten(z, 1, of_views),
+            u=torch.unflatten(u, 1, of_views),
         )
 
     def _adam(self, network: nn.Module) -> torch.optim.Adam:

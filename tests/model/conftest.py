@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def tiny() -> Config:
 @pytest.fixture
 def generator() -> Generator:
     return Generator(TINY.generator).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def blended() -> Generator:
+    """As ``generator``, its patches overlapping, and told of the level as if it had learned to be."""
+    config = replace(TINY.generator, overlap=0.25, zoom=4)
+    generator = Generator(config).eval().requires_grad_(False)
+    for layer in (*generator.siren.hidden, generator.siren.rgb):
+        layer.level.normal_(std=0.3)
+    return generator
 
 
 @pytest.fixture(scope="session")

@@ -69,9 +69,11 @@ def tokens(generator: Generator, z: np.ndarray) -> np.ndarray:
     return sln(generator.norm, h, w)
 
 
-def modulated(layer: ModulatedLinear, token: np.ndarray, demodulate: bool) -> np.ndarray:
+def modulated(layer: ModulatedLinear, token: np.ndarray, demodulate: bool, level: float = 0) -> np.ndarray:
     """w'_ij = s_i w_ij, and over its norm if demodulated: [out, in]."""
     style = affine(layer.style, token)
+    if layer.level is not None:
+        style = style + level * array(layer.level)
     weight = array(layer.weight).copy()
     for j, i in product(range(weight.shape[0]), range(weight.shape[1])):
         weight[j, i] *= style[i]
@@ -81,13 +83,44 @@ def modulated(layer: ModulatedLinear, token: np.ndarray, demodulate: bool) -> np
     return weight
 
 
-def siren(painter: Siren, token: np.ndarray, v: np.ndarray, demodulate: bool = True) -> np.ndarray:
+def siren(
+    painter: Siren, token: np.ndarray, v: np.ndarray, demodulate: bool = True, level: float = 0
+) -> np.ndarray:
     """Colours [P, 3] of positions [P, 2] in the patch of one token [D], with weights of its own."""
     x = np.sin(array(painter.fourier) @ v.T)
     for layer in painter.hidden:
         bias = array(layer.bias)[:, None]
-        x = np.sin(modulated(layer, token, demodulate) @ x + bias)
-    return (modulated(painter.rgb, token, False) @ x + array(painter.rgb.bias)[:, None]).T
+        x = np.sin(modulated(layer, token, demodulate, level) @ x + bias)
+    return (modulated(painter.rgb, token, False, level) @ x + array(painter.rgb.bias)[:, None]).T
+
+
+def share(u: float, cell: int, grid: int, overlap: float) -> float:
+    """What a cell gives of the colour at u, in cells along one axis; the outer ones go on beyond the edge."""
+    if not overlap:
+        return float(cell == min(max(math.floor(u), 0), grid - 1))
+    left = 1.0 if cell == 0 else min(max((u - cell) / overlap, -1), 1)
+    right = 1.0 if cell == grid - 1 else min(max((cell + 1 - u) / overlap, -1), 1)
+    return (1 + left) / 2 * (1 + right) / 2
+
+
+def sampled(
+    generator: Generator, patches: np.ndarray, xs: list[float], ys: list[float], level: float = 0
+) -> np.ndarray:
+    """Tokens [L, D] to colours [len(ys), len(xs), 3] at places x, y of the picture, 0 to 1 a side."""
+    grid, overlap = generator.config.grid, generator.config.overlap
+    out = np.zeros((len(ys), len(xs), 3))
+    for row, column in product(range(grid), range(grid)):
+        points = []
+        for (j, y), (i, x) in product(enumerate(ys), enumerate(xs)):
+            weight = share(x * grid, column, grid, overlap) * share(y * grid, row, grid, overlap)
+            if weight > 0:
+                points.append((j, i, weight, 2 * (x * grid - column) - 1, 2 * (y * grid - row) - 1))
+        if points:
+            js, is_, weights, v_x, v_y = (np.array(values) for values in zip(*points, strict=True))
+            v = np.stack((v_x, v_y), axis=1)
+            painted = siren(generator.siren, patches[row * grid + column], v, level=level)
+            out[js.astype(int), is_.astype(int)] += weights[:, None] * painted
+    return out
 
 
 def picture(
@@ -95,20 +128,11 @@ def picture(
     patches: np.ndarray,
     size: tuple[int, int],
     shift: tuple[float, float] = (0, 0),
+    level: float = 0,
 ) -> np.ndarray:
     """Tokens [L, D] to a picture [height, width, 3] in -1..1, each pixel painted at its centre.
 
     ``size`` is (width, height), and ``shift`` moves the centres by parts of a pixel.
     """
-    (width, height), grid = size, generator.config.grid
-    where: dict[int, list[tuple[int, int, float, float]]] = {}
-    for y, x in product(range(height), range(width)):
-        column, row = (2 * x + 1) * grid // (2 * width), (2 * y + 1) * grid // (2 * height)
-        v_x = 2 * ((x + 0.5 + shift[0]) * grid / width - column) - 1
-        v_y = 2 * ((y + 0.5 + shift[1]) * grid / height - row) - 1
-        where.setdefault(row * grid + column, []).append((x, y, v_x, v_y))
-    out = np.full((height, width, 3), np.nan)
-    for patch, points in where.items():
-        xs, ys, v_x, v_y = (np.array(values) for values in zip(*points, strict=True))
-        out[ys, xs] = siren(generator.siren, patches[patch], np.stack((v_x, v_y), axis=1))
-    return out
+    xs, ys = ([(i + 0.5 + by) / side for i in range(side)] for side, by in zip(size, shift, strict=True))
+    return sampled(generator, patches, xs, ys, level)

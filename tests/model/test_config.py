@@ -115,6 +115,8 @@ def test_a_generators_size_must_be_a_count(field: str, value: Any) -> None:
         (TrainingConfig, "bcr_real", {"bcr_real": -1}),
         (TrainingConfig, "mirror", {"mirror": 1}),
         (GeneratorConfig, "residual", {"residual": "none"}),
+        (GeneratorConfig, "overlap", {"overlap": 0.6}),
+        (GeneratorConfig, "zoom", {"zoom": 3}),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(part: Any, field: str, values: dict[str, Any]) -> None:
@@ -162,3 +164,10 @@ def test_the_first_difference_of_two_shapes_is_named() -> None:
     assert one.difference(one.with_setting("training.batch=8")) is None
     other = one.with_setting("discriminator.heads=6").with_setting("generator.blocks=2")
     assert one.difference(other) == "generator.blocks is 3 here and 2 there"
+
+
+def test_zoom_needs_pictures_kept_as_fine() -> None:
+    with pytest.raises(ValueError, match=r"training.oversample is 4: give a multiple of generator.zoom=8"):
+        preset("vitgan-ti-32").with_setting("generator.zoom=8")
+    zoomed = preset("vitgan-ti-32").with_setting("generator.zoom=8", "training.oversample=16")
+    assert (zoomed.generator.zoom, zoomed.training.oversample) == (8, 16)

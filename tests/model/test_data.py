@@ -12,6 +12,7 @@ from PIL import Image
 
 from model import data, source
 from model.data import Pictures, picture_store
+from model.views import View
 
 Paint = Callable[..., Path]
 
@@ -211,7 +212,22 @@ def test_a_pixel_is_the_mean_of_its_fine_ones_at_the_shift(shift: tuple[int, int
             column = min(max(4 * x + dx + shift[0], 0), 11)
             values.append(int(fine[0, channel, row, column]) / 127.5 - 1)
         expected[channel, y, x] = sum(values) / 16
-    assert pictures.batch(0, 1, 0, shift)[0].numpy() == pytest.approx(expected, abs=1e-5)
+    views = [View(1, *shift)]
+    assert pictures.batch(0, 1, 0, views=views)[0].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_crop_is_cut_from_the_fine_picture_and_mirrored_with_it() -> None:
+    fine = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    pictures, flip = Pictures(fine, resolution=4), torch.tensor([False, True])
+    order = [round(float(v)) for v in (pictures.batch(0, 2, 0)[:, 0].mean((1, 2)) + 1) * 1e4]
+    means = [round(float(v)) for v in fine[:, 0].double().mean((1, 2)) / 127.5 * 1e4]
+    shown = [fine[means.index(mean)].double() / 127.5 - 1 for mean in order]
+    shown[1] = shown[1].flip(2)
+    half, quarter = View(2, 3, 5), View(4, 12, 1)
+    first, second = pictures.batch(0, 2, 0, flip, [half, quarter])
+    means_of_4 = shown[0][:, 5:13, 3:11].reshape(3, 4, 2, 4, 2).mean((2, 4))
+    torch.testing.assert_close(first.double(), means_of_4, atol=1e-6, rtol=0)
+    torch.testing.assert_close(second.double(), shown[1][:, 1:5, 12:16], atol=1e-6, rtol=0)
 
 
 def test_pictures_are_kept_finer_by_the_oversampling(tmp_path: Path, paint: Paint) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.generator import Generator, cell_centres
 from model.layers import SelfModulatedLayerNorm
+from model.views import View
 from tests.model import naive
 
 
@@ -46,20 +47,38 @@ def test_the_length_of_z_does_not_matter(generator: Generator) -> None:
     torch.testing.assert_close(generator.mapping(z), generator.mapping(5 * z))
 
 
-def test_a_picture_is_each_tokens_siren_at_the_pixel_centres(generator: Generator) -> None:
+@pytest.mark.parametrize("kind", ["generator", "blended"])
+def test_a_picture_is_each_tokens_siren_at_the_pixel_centres(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    generator: Generator = request.getfixturevalue(kind)
     z = torch.randn(2, 8)
     for latent, picture in zip(z, generator(z), strict=True):
         expected = naive.picture(generator, naive.tokens(generator, naive.array(latent)), (16, 16))
         assert pixels(picture) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("shift", [(0.5, 0), (0, -0.25), (-0.5, 0.5)])
-def test_shift_paints_at_shifted_positions(generator: Generator, shift: tuple[float, float]) -> None:
-    z = torch.randn(1, 8)
+@pytest.mark.parametrize("view", [View(1, 8, 0), View(1, -4, 5), View(2, 3, 40), View(4, 96, 0)], ids=str)
+@pytest.mark.parametrize("kind", ["generator", "blended"])
+def test_a_window_is_painted_at_its_own_places(kind: str, view: View, request: pytest.FixtureRequest) -> None:
+    """Against loops: shifted by parts of a pixel, cropped, blended where patches overlap."""
+    generator: Generator = request.getfixturevalue(kind)
+    oversample, z = 8, torch.randn(1, 8)
+    step = oversample // view.scale  # fine pixels, of which the side has 16 * 8 = 128
+    xs, ys = ([(at + step * (i + 0.5)) / 128 for i in range(16)] for at in (view.x, view.y))
     tokens = naive.tokens(generator, naive.array(z[0]))
-    expected = naive.picture(generator, tokens, (16, 16), shift)
-    assert pixels(generator(z, shift)[0]) == pytest.approx(expected, abs=1e-4)
+    expected = naive.sampled(generator, tokens, xs, ys, level=np.log2(view.scale))
+    painted = generator(z, [view.window(generator.config, oversample)])
+    assert pixels(painted[0]) == pytest.approx(expected, abs=1e-4)
     assert not np.allclose(pixels(generator(z)[0]), expected, atol=1e-2)
+
+
+def test_each_window_shows_its_share_of_the_batch(blended: Generator) -> None:
+    z, views = torch.randn(6, 8), [View(), View(2, 4, 0)]
+    windows = [view.window(blended.config, 4) for view in views]
+    whole, crop = blended(z, windows).chunk(2)
+    torch.testing.assert_close(whole, blended(z[:3]))
+    torch.testing.assert_close(crop, blended(z[3:], windows[1:]))
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (1, 3), (3, 0), (2, 1)])

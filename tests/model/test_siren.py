@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from model.config import preset
+from model.config import GeneratorConfig, preset
 from model.generator import Generator, cell_centres
 from model.siren import ModulatedLinear, Siren
 from tests.model import naive
 
+SMALL = GeneratorConfig(width=16, heads=2, siren_width=8, fourier_dim=6)
 both = pytest.mark.parametrize("demodulate", [True, False])
 
 
 @pytest.fixture
 def siren() -> Siren:
-    return Siren(width=16, siren_width=8, fourier_dim=6, fourier_std=1.5, demodulate=True)
+    return Siren(SMALL)
 
 
 @both
@@ -28,24 +31,21 @@ def test_modulating_activations_equals_explicit_weights(demodulate: bool) -> Non
         assert naive.array(out) == pytest.approx(expected, abs=1e-5)
 
 
-@both
-def test_folding_the_style_equals_explicit_weights(demodulate: bool) -> None:
-    layer = ModulatedLinear(6, 5, width=16, demodulate=demodulate)
-    y = torch.randn(3, 16)
-    folded = fold(layer, y)
-    expected = [naive.modulated(layer, naive.array(token), demodulate) for token in y]
-    assert naive.array(folded) == pytest.approx(np.stack(expected), abs=1e-5)
-
-
-@torch.no_grad()
-def fold(layer: ModulatedLinear, y: torch.Tensor) -> torch.Tensor:
-    return layer.fold(y, out=torch.empty(len(y), *layer.weight.shape))
-
-
 def test_demodulated_weights_have_unit_norm() -> None:
     layer = ModulatedLinear(6, 5, width=16, demodulate=True)
-    norms = fold(layer, torch.randn(3, 16)).norm(dim=2)
-    torch.testing.assert_close(norms, torch.ones(3, 5))
+    style = layer.styles(torch.randn(3, 16), 0.0)
+    weight = layer.weight * style[:, None] * layer.demodulation(style)[:, :, None]
+    torch.testing.assert_close(weight.norm(dim=2), torch.ones(3, 5))
+
+
+def test_the_level_adds_its_own_vector_to_the_style() -> None:
+    layer = ModulatedLinear(6, 5, width=16, demodulate=True, levels=True)
+    x, y = torch.randn(3, 7, 6), torch.randn(3, 16)
+    torch.testing.assert_close(layer(x, y, 2.0), layer(x, y, 0.0))  # at first the level changes nothing
+    torch.nn.init.normal_(layer.level)
+    for patch, out in enumerate(layer(x, y, 1.5)):
+        weight = naive.modulated(layer, naive.array(y[patch]), True, level=1.5)
+        assert naive.array(out) == pytest.approx(naive.array(x[patch]) @ weight.T, abs=1e-5)
 
 
 def test_fourier_embedding_is_the_sine_of_projected_positions(siren: Siren) -> None:
@@ -56,7 +56,7 @@ def test_fourier_embedding_is_the_sine_of_projected_positions(siren: Siren) -> N
 
 @both
 def test_siren_is_two_sine_layers_and_a_linear_one(demodulate: bool) -> None:
-    siren = Siren(16, siren_width=8, fourier_dim=6, fourier_std=1.5, demodulate=demodulate)
+    siren = Siren(replace(SMALL, demodulate=demodulate))
     for layer in (*siren.hidden, siren.rgb):
         torch.nn.init.normal_(layer.bias)
     v, y = torch.rand(9, 2) * 2 - 1, torch.randn(4, 16)

@@ -21,6 +21,7 @@ from PIL import Image
 from model import data
 from model.data import Pictures, check_trainable, load_pictures, picture_store
 from model.store import DamagedStore, Store
+from model.views import View
 
 Paint = Callable[..., Path]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
@@ -353,4 +354,5 @@ def test_mapped_pictures_give_the_batches_of_those_in_memory(folder: Path, cache
     memory = Pictures(mapped.take(range(40)), 4)
     assert len(mapped) == len(memory) == 40
     assert mapped.oversample == memory.oversample == 2
-    assert torch.equal(mapped.batch(30, 20, 1, (1, -1)), memory.batch(30, 20, 1, (1, -1)))
+    views = [View(1, 1, -1)]
+    assert torch.equal(mapped.batch(30, 20, 1, views=views), memory.batch(30, 20, 1, views=views))

@@ -45,10 +45,12 @@ def close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: floa
         assert (found[name] - gradient).norm() <= tolerance * gradient.norm(), name
 
 
-@pytest.mark.parametrize("parts", [2, 4])
-def test_parts_of_a_batch_give_the_gradient_of_the_whole(tiny: Config, noise: Pictures, parts: int) -> None:
+@pytest.mark.parametrize(("parts", "zoom"), [(2, 1), (4, 1), (2, 2)])
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(
+    tiny: Config, noise: Pictures, parts: int, zoom: int
+) -> None:
     """Rates of zero would hide the first update's sign; a rate of 1e-12 keeps both steps at one point."""
-    still = tiny.with_setting("training.learning_rate=1e-12")
+    still = tiny.with_setting("training.learning_rate=1e-12").with_setting(f"generator.zoom={zoom}")
     whole = after_a_step(still, noise)
     cut = after_a_step(still.with_setting(f"training.accumulate={parts}"), noise)
     close(gradients(cut), gradients(whole), 1e-4)
@@ -60,6 +62,22 @@ def test_parts_must_divide_the_batch_among_the_devices(tiny: Config, monkeypatch
     devices.world = 3
     with pytest.raises(ValueError, match=r"training.batch is 4: give a multiple of the 3 devices"):
         Trainer(tiny, seed=0, device=CPU, devices=devices)
+
+
+def test_with_zoom_each_part_is_half_crops(tiny: Config, noise: Pictures) -> None:
+    zoomed = tiny.with_setting("generator.zoom=2")
+    with pytest.raises(ValueError, match=r"give a multiple of the 1 devices .* times 2 views"):
+        Trainer(zoomed.with_setting("training.accumulate=4"), seed=0, device=CPU)
+    trainer, told = Trainer(zoomed, seed=0, device=CPU), []
+    trainer.discriminator.register_forward_pre_hook(lambda _, args: told.append(args[1]))
+    trainer.step(noise)
+    for places, passes in zip(told, (4, 1), strict=True):  # D's step, then G's: each set, whole before crop
+        halves = places.view(passes, 2, 2, 3)
+        assert not halves[:, 0].any()
+        assert (halves[:, 1] == halves[0, 1, 0]).all()
+        assert halves[0, 1, 0, 0] == 1
+    assert trainer.discriminator.view.grad.abs().sum() > 0
+    assert all(layer.level.grad.abs().sum() > 0 for layer in trainer.generator.siren.hidden)
 
 
 def test_two_processes_sum_to_the_gradient_of_one(tiny: Config, noise: Pictures, tmp_path: Path) -> None:

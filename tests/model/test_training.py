@@ -16,6 +16,7 @@ from model import progress
 from model.checkpoint import load_checkpoint, load_generator, save_checkpoint
 from model.config import Config
 from model.data import Pictures
+from model.plane import Window
 from model.progress import Progress
 from model.sampling import native_pictures
 from model.trainer import Trainer
@@ -108,45 +109,39 @@ def test_a_step_moves_both_networks_and_the_average(tiny: Config, noise: Picture
         assert all(name.endswith(("w_mean", "sigma_init", "head.2.u")) for name in still)
 
 
-def test_real_and_generated_pictures_share_one_shift(
+def test_real_and_generated_pictures_share_their_views(
     tiny: Config, noise: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, real, fake = Trainer(tiny, seed=0, device=CPU), [], []
     batch, forward = Pictures.batch, trainer.generator.forward
 
     def spy_batch(self: Pictures, *args: Any) -> torch.Tensor:
-        real.append(args[3])
+        real.append(args[4])
         return batch(self, *args)
 
-    def spy_forward(z: torch.Tensor, shift: tuple[float, float]) -> torch.Tensor:
-        fake.append(shift)
-        return forward(z, shift)
+    def spy_forward(z: torch.Tensor, windows: tuple[Window, ...]) -> torch.Tensor:
+        fake.append((windows[0].columns.pixels.first, windows[0].rows.pixels.first))
+        return forward(z, windows)
 
     monkeypatch.setattr(Pictures, "batch", spy_batch)
     monkeypatch.setattr(trainer.generator, "forward", spy_forward)
     for _ in range(12):
         trainer.step(noise)
-    assert fake == [(x / 2, y / 2) for x, y in real for _ in ("D", "G")]
-    assert len(set(real)) > 3
-    assert max(abs(value) for shift in fake for value in shift) == 0.5
+    assert fake == [(2 * view.x + 2, 2 * view.y + 2) for (view,) in real for _ in ("D", "G")]
+    assert len({(view.x, view.y) for (view,) in real}) > 3
 
 
-def test_half_of_the_real_pictures_are_mirrored(
-    tiny: Config, noise: Pictures, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer, real, judged = Trainer(tiny, seed=0, device=CPU), [], []
-    batch = Pictures.batch
-    monkeypatch.setattr(Pictures, "batch", lambda *args: real.append(batch(*args)) or real[-1].clone())
-    trainer.discriminator.register_forward_pre_hook(lambda _, args: judged.append(args[0]))
-    for _ in range(10):
-        trainer.step(noise)
-    flips = []
-    for before, seen in zip(real, judged[::2], strict=True):  # D judges twice a step
-        plain = seen.chunk(4)[2]  # of T(x), T(G(z)), x, G(z)
-        for x, y in zip(before, plain, strict=True):
-            flips.append(torch.equal(y, x.flip(2)))
-            assert flips[-1] or torch.equal(y, x)
-    assert 8 < sum(flips) < 32
+def test_half_of_the_real_pictures_are_mirrored(tiny: Config, noise: Pictures) -> None:
+    settings = (tiny.training, replace(tiny.training, mirror=False))
+    trainers = [Trainer(replace(tiny, training=setting), 0, CPU) for setting in settings]
+    mirrored = 0
+    for seed in range(10):
+        shown = []
+        for trainer in trainers:
+            torch.manual_seed(seed)
+            shown.append(trainer._draw(noise).real[0])
+        mirrored += sum(not torch.equal(x, y) for x, y in zip(*shown, strict=True))
+    assert 8 < mirrored < 32
 
 
 @pytest.mark.parametrize("field", ["bcr_real", "bcr_fake"])
