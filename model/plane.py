@@ -44,6 +44,16 @@ class Pixels:
         """All pixels of a side ``count`` long, sampled at their centres (i + 1/2) / count."""
         return cls(count, first=1, step=2, whole=2 * count)
 
+    @property
+    def density(self) -> Fraction:
+        """So many pixels would fill the side."""
+        return Fraction(self.whole, self.step)
+
+    def refined(self, over: int) -> Pixels:
+        """Each pixel's ``over`` equal parts, as pixels."""
+        first = 2 * over * self.first - over * self.step + self.step
+        return Pixels(self.count * over, first, 2 * self.step, 2 * over * self.whole)
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -127,7 +137,7 @@ class Window:
         return cls(columns, rows, pixel_level(width, height, config))
 
 
-def pixel_level(width: int, height: int, config: GeneratorConfig) -> float:
+def pixel_level(width: float, height: float, config: GeneratorConfig) -> float:
     """How much finer than native size pixels are, as a power of two from 0 to log2 zoom.
 
     The coarser axis counts: it is the one that would alias.

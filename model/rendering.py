@@ -14,8 +14,10 @@ B batch, g side of the grid; "samples" are the points painted, one a pixel from 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -39,6 +41,50 @@ class Region:
     y: int
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """Pixels start to stop of an axis."""
+
+    pixels: Pixels
+    start: int
+    stop: int
+
+    @classmethod
+    def scaled(cls, full: int, start: int, length: int, count: int) -> Span:
+        """A part of a side of ``full`` pixels, in ``count`` pixels instead of its own ``length``.
+
+        If the whole side had a whole number of pixels at this scale, and the part began at one of them,
+        the part is cut from that image to the bit; else it is sampled where it lies.
+        """
+        side, at = (Fraction(value * count, length) for value in (full, start))
+        if side.denominator == at.denominator == 1:
+            return cls(Pixels.of(int(side)), int(at), int(at) + count)
+        pixels = Pixels(count, 2 * start * count + length, 2 * length, 2 * full * count)
+        return cls(pixels, 0, count)
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rectangle of pixels to draw."""
+
+    columns: Span
+    rows: Span
+
+    @classmethod
+    def of(cls, width: int, height: int, region: Region | None = None) -> Frame:
+        """All of a ``width`` x ``height`` image, or a region of it."""
+        region = region or Region(0, 0, width, height)
+        return cls(
+            Span(Pixels.of(width), region.x, region.x + region.width),
+            Span(Pixels.of(height), region.y, region.y + region.height),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,28 +124,21 @@ def render(
     generator: Generator, tokens: Tensor, width: int, height: int, region: Region | None = None
 ) -> Tensor:
     """Tokens [B, L, D] to images of ``width`` x ``height``, or a region of them: [B, h, w, 3] uint8."""
-    return torch.cat(list(strips(generator, tokens, width, height, region)), dim=1)
+    return torch.cat(list(strips(generator, tokens, Frame.of(width, height, region))), dim=1)
 
 
 def strips(
-    generator: Generator,
-    tokens: Tensor,
-    width: int,
-    height: int,
-    region: Region | None = None,
-    crew: Crew | None = None,
-    first: int = 0,
+    generator: Generator, tokens: Tensor, frame: Frame, crew: Crew | None = None, first: int = 0
 ) -> Iterator[Tensor]:
-    """The same from top to bottom in strips [B, rows, w, 3] uint8, in memory bounded by a strip.
+    """A frame from top to bottom in strips [B, rows, w, 3] uint8, in memory bounded by a strip.
 
     A ``crew`` paints a strip's tiles side by side; ``first`` leaves out that many strips at the top. The
     pixels are the same with any.
     """
-    region = region or Region(0, 0, width, height)
-    drawing = Drawing(generator, tokens, width, height, region, crew or Crew())
-    rows = strip_rows(region.width)
-    for top in range(first * rows, region.height, rows):
-        yield drawing.rows(top, min(top + rows, region.height))
+    drawing = Drawing(generator, tokens, frame, crew or Crew())
+    rows = strip_rows(frame.columns.count)
+    for top in range(first * rows, frame.rows.count, rows):
+        yield drawing.rows(top, min(top + rows, frame.rows.count))
 
 
 def strip_rows(width: int) -> int:
@@ -108,34 +147,36 @@ def strip_rows(width: int) -> int:
 
 
 class Drawing:
-    """A region of a batch of pictures of one size, drawn row after row from the top down."""
+    """A frame of a batch of pictures, drawn row after row from the top down."""
 
-    def __init__(
-        self, generator: Generator, tokens: Tensor, width: int, height: int, region: Region, crew: Crew
-    ) -> None:
+    def __init__(self, generator: Generator, tokens: Tensor, frame: Frame, crew: Crew) -> None:
         config = generator.config
-        self.siren, self.grid, self.region, self.crew = generator.siren, config.grid, region, crew
+        self.siren, self.grid, self.crew, self.top = generator.siren, config.grid, crew, frame.rows.start
         # Below the native size: so many samples a pixel, across and down.
-        self.over = (-(-config.resolution // width), -(-config.resolution // height))
-        size = (width * self.over[0], height * self.over[1])
-        columns, rows = (Axis(Pixels.of(side), config.grid, config.overlap) for side in size)
+        spans = (frame.columns, frame.rows)
+        self.over = tuple(math.ceil(config.resolution / span.pixels.density) for span in spans)
+        columns, rows = (
+            Axis(span.pixels.refined(over) if over > 1 else span.pixels, config.grid, config.overlap)
+            for span, over in zip(spans, self.over, strict=True)
+        )
         tall = max(TILE_ROWS, TILE_SAMPLES // columns.widest)
-        self.rows_cut = Cut(rows, max(1, min(tall, BAND_SAMPLES // size[0])))
+        self.rows_cut = Cut(rows, max(1, min(tall, BAND_SAMPLES // columns.pixels.count)))
         self.columns_cut = Cut(columns, max(1, TILE_SAMPLES // self.rows_cut.size))
         tiles = max(1, TILE_SAMPLES // (self.rows_cut.size * self.columns_cut.size))
         groups = -(-(config.grid**2) // tiles)
         self.group = -(-(config.grid**2) // groups)  # tiles painted together
-        self.left, self.right = region.x * self.over[0], (region.x + region.width) * self.over[0]
+        self.left, self.right = (at * self.over[0] for at in (frame.columns.start, frame.columns.stop))
         self.columns = list(self.columns_cut.touching(self.left, self.right))
         with torch.inference_mode():
-            level = pixel_level(*size, config)
+            across, down = (float(axis.pixels.density) for axis in (columns, rows))
+            level = pixel_level(across, down, config)
             self.pictures = [Modulation.of(generator.siren, picture, level) for picture in tokens]
         self._bands: dict[tuple[int, int], Tensor] = {}  # (cell, first row) -> what its cells painted
 
     @torch.inference_mode()
     def rows(self, top: int, bottom: int) -> Tensor:
-        """Rows top to bottom of the region: [B, bottom - top, w, 3] uint8."""
-        first, last = ((self.region.y + row) * self.over[1] for row in (top, bottom))
+        """Rows top to bottom of the frame: [B, bottom - top, w, 3] uint8."""
+        first, last = ((self.top + row) * self.over[1] for row in (top, bottom))
         pieces = list(self.rows_cut.touching(first, last))
         self._paint([piece for piece in pieces if (piece.cell, piece.start) not in self._bands])
         out = torch.zeros(len(self.pictures), 3, last - first, self.right - self.left)

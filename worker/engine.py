@@ -14,7 +14,7 @@ from contract.models import ModelLibrary
 from model.checkpoint import load_generator
 from model.generator import Generator
 from model.painter import Crew
-from model.rendering import strips
+from model.rendering import Frame, strips
 from model.sampling import sample_tokens
 
 
@@ -52,7 +52,7 @@ class Engine:
         with self._loading:
             generator = self._generator(model, digest)
         tokens = sample_tokens(generator, seeds, truncations)
-        for strip in strips(generator, tokens, width, height, crew=self.crew):
+        for strip in strips(generator, tokens, Frame.of(width, height), self.crew):
             yield strip.numpy()
 
     def _generator(self, model: str, digest: str) -> Generator:

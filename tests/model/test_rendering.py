@@ -14,7 +14,7 @@ from model import rendering
 from model.generator import Generator
 from model.painter import Crew
 from model.plane import Window
-from model.rendering import STRIP_PIXELS, Region, render, strip_rows, strips
+from model.rendering import STRIP_PIXELS, Frame, Region, Span, render, strip_rows, strips
 from model.sampling import latents, sample_tokens
 from tests.model import naive
 
@@ -164,7 +164,7 @@ def test_the_served_shape_too_is_the_same_in_any_batch(
 @pytest.mark.parametrize(("width", "height"), [(512, 300), (333, 200), (32, 32)])
 def test_a_crew_of_threads_paints_the_same_to_the_bit(served: Generator, width: int, height: int) -> None:
     tokens = sample_tokens(served, [7], [1.0])
-    crew = list(strips(served, tokens, width, height, crew=Crew(3)))
+    crew = list(strips(served, tokens, Frame.of(width, height), crew=Crew(3)))
     assert torch.equal(torch.cat(crew, dim=1), render(served, tokens, width, height))
 
 
@@ -194,7 +194,7 @@ def test_another_process_paints_the_same_to_the_bit(served: Generator, threads: 
 
 @pytest.mark.parametrize(("width", "height"), [(700, 600), (70_000, 5), (3, 30_000), (9, 2)])
 def test_a_strip_is_bounded(generator: Generator, width: int, height: int) -> None:
-    parts = list(strips(generator, torch.randn(1, 16, 16), width, height))
+    parts = list(strips(generator, torch.randn(1, 16, 16), Frame.of(width, height)))
     for part in parts:
         assert part.shape[2] == width
         assert part.shape[1] == 1 or part.shape[1] * width <= STRIP_PIXELS
@@ -209,7 +209,7 @@ def test_strips_of_any_height_are_the_whole_to_the_bit(
     whole = render(painter, tokens, 50, 70)
     for pixels in (1, 150, 233, 999):
         monkeypatch.setattr(rendering, "STRIP_PIXELS", pixels)
-        parts = list(strips(painter, tokens, 50, 70))
+        parts = list(strips(painter, tokens, Frame.of(50, 70)))
         assert parts[0].shape[1] == max(1, pixels // 50)
         assert torch.equal(torch.cat(parts, dim=1), whole)
 
@@ -220,13 +220,13 @@ def test_a_drawing_goes_on_at_any_strip(
 ) -> None:
     monkeypatch.setattr(rendering, "STRIP_PIXELS", 400)
     tokens = torch.randn(1, 16, 16)
-    rest = torch.cat(list(strips(blended, tokens, 50, 70, first=first)), dim=1)
+    rest = torch.cat(list(strips(blended, tokens, Frame.of(50, 70), first=first)), dim=1)
     assert torch.equal(rest, render(blended, tokens, 50, 70)[:, first * strip_rows(50) :])
 
 
 def test_what_is_behind_is_forgotten(blended: Generator) -> None:
     """Of a tall image no more bands are kept than the rows in hand need."""
-    drawing = rendering.Drawing(blended, torch.randn(1, 16, 16), 64, 4000, Region(0, 0, 64, 4000), Crew())
+    drawing = rendering.Drawing(blended, torch.randn(1, 16, 16), Frame.of(64, 4000), Crew())
     most = 0
     for top in range(0, 4000, 50):
         drawing.rows(top, top + 50)
@@ -260,3 +260,35 @@ def test_overlapping_patches_leave_no_edge_where_they_meet(blended: Generator) -
         found[name] = float(steps[borders].mean() / (steps[borders - 1] + steps[borders + 1]).mean() * 2)
     assert found["blended"] == pytest.approx(1, abs=0.02)
     assert found["hard"] > 5
+
+
+@pytest.mark.parametrize("kind", ["blended"])
+@pytest.mark.parametrize(
+    ("x", "length", "count", "whole"),
+    [(512, 256, 64, 256), (768, 256, 256, 1024), (0, 1024, 100, 100), (960, 64, 8, 128)],
+)
+def test_a_scaled_part_is_cut_from_the_image_of_that_scale(
+    painter: Generator, x: int, length: int, count: int, whole: int
+) -> None:
+    tokens = torch.randn(1, 16, 16)
+    span = Span.scaled(1024, x, length, count)
+    part = torch.cat(list(strips(painter, tokens, Frame(span, span))), dim=1)
+    at = x * count // length
+    assert torch.equal(part, render(painter, tokens, whole, whole)[:, at : at + count, at : at + count])
+
+
+@pytest.mark.parametrize("kind", ["blended"])
+@pytest.mark.parametrize(("x", "length", "count"), [(7, 333, 100), (1000, 24, 7), (3, 500, 2), (0, 1023, 64)])
+def test_a_part_at_an_odd_scale_is_sampled_where_it_lies(
+    painter: Generator, x: int, length: int, count: int
+) -> None:
+    tokens, density = torch.randn(1, 16, 16), 1024 * count / length
+    span, other = Span.scaled(1024, x, length, count), Span.scaled(1024, 0, 1024, 128)
+    part = torch.cat(list(strips(painter, tokens, Frame(span, other))), dim=1)
+    over = int(np.ceil(16 / density))
+    xs = [(x + length * (i + 0.5) / (count * over)) / 1024 for i in range(count * over)]
+    ys = [(i + 0.5) / 128 for i in range(128)]
+    level = min(max(float(np.log2(min(density * over, 128) / 16)), 0), 2)
+    painted = naive.sampled(painter, naive.array(tokens[0]), xs, ys, level=level)
+    means = painted.reshape(128, count, over, 3).mean(2)
+    assert np.abs(naive.array(part[0]) - as_bytes(means)).max() <= 1
