@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from app.errors import Unavailable
 from app.replies import Replies
-from contract.messages import ImageBatch, ImageItem
+from contract.messages import COLOUR_PNG, Form, ImageBatch, ImageItem, Position, Side
 from contract.stream import Frame, Kind
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,14 @@ class Shape:
 
     model: str
     digest: str
-    width: int
-    height: int
+    columns: Side
+    rows: Side
+    form: Form = COLOUR_PNG
+
+    @property
+    def pixels(self) -> int:
+        """Of one image."""
+        return self.columns.count * self.rows.count
 
 
 @dataclass
@@ -59,11 +65,13 @@ class Coalescer:
         gather_seconds: float,
         max_batch: int,
         max_waiting: int,
+        max_waiting_pixels: int,
         answer_seconds: float,
     ) -> None:
         self.replies, self.publish, self.workers = replies, publish, workers
         self.gather_seconds, self.max_batch = gather_seconds, max_batch
-        self.max_waiting, self.answer_seconds = max_waiting, answer_seconds
+        self.max_waiting, self.max_waiting_pixels = max_waiting, max_waiting_pixels
+        self.answer_seconds = answer_seconds
         self._gathering: dict[Shape, Gathering] = {}
         self._unanswered: dict[str, set[str]] = {}  # batch -> its images that have had no frame yet
         self._batch_of: dict[str, str] = {}  # image -> its batch
@@ -76,8 +84,14 @@ class Coalescer:
         """
         if len(self.replies) >= self.max_waiting:
             raise Unavailable(f"{self.max_waiting} images are waiting already: try again later")
+        if self.replies.pixels and self.replies.pixels + shape.pixels > self.max_waiting_pixels:
+            raise Unavailable(
+                f"{self.replies.pixels} pixels are waiting already, of {self.max_waiting_pixels}: "
+                "try again later, or ask for a smaller image",
+                retry_after=10,
+            )
         item = ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=truncation)
-        queue = self.replies.expect(item.id)
+        queue = self.replies.expect(item.id, shape.pixels)
         answered = False
         try:
             self._gather(shape, item)
@@ -107,8 +121,7 @@ class Coalescer:
 
     def _full(self, shape: Shape) -> int:
         """Images of one batch at most."""
-        pixels = shape.width * shape.height
-        return 1 if pixels > ALONE_PIXELS else min(self.max_batch, BATCH_PIXELS // pixels)
+        return 1 if shape.pixels > ALONE_PIXELS else min(self.max_batch, BATCH_PIXELS // shape.pixels)
 
     def _send_due(self) -> None:
         """Sends what has waited long enough, oldest shape first, while the workers can take more."""
@@ -140,15 +153,24 @@ class Coalescer:
             del self._unanswered[batch_id]
             self._send_due()
 
-    async def _publish(self, shape: Shape, items: list[ImageItem]) -> None:
+    async def carry_on(self, shape: Shape, seed: int, truncation: float, position: Position) -> str:
+        """Asks for the rest of an image that its worker will not finish; gives the id of the rest."""
+        item = ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=truncation)
+        self.replies.expect(item.id, shape.pixels)
+        await self._publish(shape, [item], position)
+        return item.id
+
+    async def _publish(self, shape: Shape, items: list[ImageItem], position: Position | None = None) -> None:
         now = time.time()
         batch = ImageBatch(
             reply_to=self.replies.id,
             model=shape.model,
             digest=shape.digest,
-            width=shape.width,
-            height=shape.height,
+            columns=shape.columns,
+            rows=shape.rows,
+            form=shape.form,
             items=tuple(items),
+            position=position or Position(),
             sent_at=now,
             deadline=now + self.answer_seconds,
         )

@@ -89,6 +89,7 @@ def make_services(settings: AppSettings, patient: redis.asyncio.Redis) -> Servic
             gather_seconds=settings.gather_seconds,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,
+            max_waiting_pixels=settings.max_waiting_pixels,
             answer_seconds=settings.answer_seconds,
         ),
     )

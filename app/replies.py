@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract import keys
+from contract.messages import Position
 from contract.stream import CREDIT, GONE, REPLY_TTL, Frame, Kind
 
 log = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 64
 BLOCK_SECONDS = 5
+LOOK_SECONDS = 1.0  # how often one that waits for the rest asks whether its worker lives
+
+# Given the worker and where its bytes end: the id of the rest's frames, if somebody else was asked for it.
+CarryOn = Callable[[str, Position], Awaitable[str | None]]
 
 
 class Replies:
@@ -31,15 +37,21 @@ class Replies:
         self.redis = redis
         self.id = uuid.uuid4().hex
         self._waiting: dict[str, asyncio.Queue[Frame]] = {}
+        self._pixels: dict[str, int] = {}
 
     def __len__(self) -> int:
         """Images that are awaited."""
         return len(self._waiting)
 
-    def expect(self, image_id: str) -> asyncio.Queue[Frame]:
+    @property
+    def pixels(self) -> int:
+        """Of all images that are awaited."""
+        return sum(self._pixels.values())
+
+    def expect(self, image_id: str, pixels: int) -> asyncio.Queue[Frame]:
         """From now on, frames of that image are kept."""
         queue: asyncio.Queue[Frame] = asyncio.Queue()
-        self._waiting[image_id] = queue
+        self._waiting[image_id], self._pixels[image_id] = queue, pixels
         return queue
 
     def deliver(self, frame: Frame) -> None:
@@ -51,29 +63,50 @@ class Replies:
     async def forget(self, image_id: str, complete: bool) -> None:
         """Nobody waits any more; an image that is not complete is stopped where it is drawn."""
         self._waiting.pop(image_id, None)
+        self._pixels.pop(image_id, None)
         if not complete:
             with contextlib.suppress(RedisError):
                 await self._tell(image_id, GONE)
 
-    async def chunks(self, image_id: str, first: Frame, wait: float) -> AsyncIterator[bytes]:
+    async def chunks(self, first: Frame, wait: float, carry_on: CarryOn) -> AsyncIterator[bytes]:
         """The image's bytes from its first frame on, each chunk paid for with a credit when taken.
 
-        Raises ``TimeoutError`` if the next one does not come in time, ``BrokenImageError`` on an error
+        ``carry_on`` is asked while nothing comes; the id that it gives is where the rest is to come from.
+        Raises ``TimeoutError`` if the next frame does not come in time, ``BrokenImageError`` on an error
         frame; either breaks the connection, so that a short image never looks whole.
         """
-        queue = self._waiting[image_id]
-        frame, complete = first, False
+        frame, image_id, complete, worker = first, first.id, False, first.meta.get("worker", "")
         try:
             while frame.kind is Kind.DATA:
                 yield frame.payload
                 await self._tell(image_id, CREDIT)
-                frame = await asyncio.wait_for(queue.get(), wait)
+                end, until, following = frame.meta["at"], time.monotonic() + wait, None
+                while following is None:
+                    following = await self._next(image_id, LOOK_SECONDS)
+                    if following is None and time.monotonic() > until:
+                        raise TimeoutError
+                    if following is None and worker and (other := await carry_on(worker, position(end))):
+                        await self.forget(image_id, complete=False)
+                        image_id, worker = other, ""
+                frame, worker = following, following.meta.get("worker", worker)
             if frame.kind is Kind.ERROR:
                 raise BrokenImageError(frame.meta["code"])
             complete = True
             yield frame.payload
         finally:
-            await asyncio.shield(self.forget(image_id, complete))
+            await asyncio.shield(self._end(image_id, complete))
+
+    async def _next(self, image_id: str, wait: float) -> Frame | None:
+        try:
+            return await asyncio.wait_for(self._waiting[image_id].get(), wait)
+        except TimeoutError:
+            return None
+
+    async def _end(self, image_id: str, complete: bool) -> None:
+        await self.forget(image_id, complete)
+        if complete:
+            with contextlib.suppress(RedisError):
+                await self.redis.delete(keys.credits(image_id))
 
     async def read_forever(self) -> None:
         """The one reader: takes frames off this process's list as they come."""
@@ -97,9 +130,15 @@ class Replies:
     async def _tell(self, image_id: str, word: bytes) -> None:
         key = keys.credits(image_id)
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.rpush(key, word)
+            (pipe.lpush if word == GONE else pipe.rpush)(key, word)  # that it has left is heard first
             pipe.expire(key, REPLY_TTL)
             await pipe.execute()
+
+
+def position(at: list[int]) -> Position:
+    """Where a frame's bytes end, as a worker is told to go on."""
+    strip, offset, adler = at
+    return Position(strip=strip, offset=offset, adler=adler)
 
 
 class BrokenImageError(Exception):

@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from contract.messages import MAX_SEED, MAX_SIDE, NAME_PATTERN, PRESETS, Seed, Truncation
+from contract.messages import MAX_SEED, MAX_SIDE, NAME_PATTERN, PRESETS, Form, Seed, Side, Truncation
 
 
 def _sides(value: Any) -> tuple[int, int]:
@@ -38,6 +46,20 @@ Resolution = Annotated[
         }
     ),
 ]
+
+
+def _region(value: Any) -> Any:
+    if value is None:
+        return None
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) != 4
+        or any(isinstance(part, bool) or not isinstance(part, int) for part in value)
+        or min(value[:2]) < 0
+        or min(value[2:]) < 1
+    ):
+        raise ValueError("give [x, y, width, height], whole numbers, x and y from 0, width and height from 1")
+    return tuple(value)
 
 
 def _named(what: str) -> BeforeValidator:
@@ -83,6 +105,33 @@ class GenerateBody(Body):
         1.0, description="1: the model as it is; toward 0: nearer to its mean picture, less varied"
     )
     model: str = Field("default", description="a model's name, or `default`")
+    region: Annotated[tuple[int, int, int, int] | None, BeforeValidator(_region)] = Field(
+        None, description="[x, y, width, height] in pixels of the whole image: only that part is drawn"
+    )
+    format: Literal["png", "webp", "jpeg"] = Field("png", description="png, webp or jpeg (the latter lossy)")
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """What is drawn of each axis."""
+        width, height = self.resolution
+        x, y, w, h = self.region or (0, 0, width, height)
+        return Side.part(width, x, w), Side.part(height, y, h)
+
+    @property
+    def form(self) -> Form:
+        """What becomes of the pixels."""
+        return Form(format=self.format)
+
+    @model_validator(mode="after")
+    def _inside(self) -> GenerateBody:
+        if self.region:
+            (width, height), (x, y, w, h) = self.resolution, self.region
+            if x + w > width or y + h > height:
+                raise ValueError(
+                    f"region: [{x}, {y}, {w}, {h}] reaches outside the {width}x{height} image, "
+                    f"x + width may be {width} and y + height {height} at most"
+                )
+        return self
 
 
 class TrainBody(Body):

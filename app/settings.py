@@ -13,13 +13,23 @@ class AppSettings(SharedSettings):
 
     default_model: str = Field("emoji-32", description="the model that `default` names")
     max_side: int = Field(MAX_SIDE, ge=1, le=MAX_SIDE, description="pixels of an image's side")
-    max_pixels: int = Field(64_000_000, ge=1, description="pixels of one image")
+    max_pixels: int = Field(
+        2**32, ge=1, description="pixels of one image that is sent as it is painted (PNG)"
+    )
+    max_whole_pixels: int = Field(
+        2**24, ge=1, description="pixels of one image that is made whole first (WebP, JPEG, turned, grey)"
+    )
     gather_seconds: float = Field(
         0.002, ge=0, description="how long a request waits for others to be drawn with"
     )
     max_batch: int = Field(32, ge=1, description="images of one batch")
     max_waiting: int = Field(
         1024, ge=1, description="images that may wait in this process; more are refused with 503"
+    )
+    max_waiting_pixels: int = Field(
+        2**32,
+        ge=1,
+        description="pixels of all images that wait in this process; one image alone may have more",
     )
     answer_seconds: float = Field(
         60, gt=0, description="how long a client waits for the next bytes of its image"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 from bench.machine import Limits
+from contract.messages import COLOUR_PNG, Side
 from contract.models import ModelLibrary, PublishedModel
 from contract.settings import SharedSettings
+from worker.encoders import encoder_for
 from worker.engine import Engine
-from worker.png import image_encoder
+from worker.images import ahead
 
 
 def seconds_a_pixel(model: PublishedModel, limits: Limits) -> float:
@@ -38,8 +40,9 @@ def run(limits: Limits) -> None:
 def draw(engine: Engine, model: PublishedModel, side: int, encode: bool) -> float:
     """Seconds of one image."""
     started = time.perf_counter()
-    encoder = image_encoder(model.digest, 1, side, side, 1.0)
-    for strip in engine.draw(model.name, model.digest, [1], [1.0], side, side):
+    whole = Side.whole(side)
+    encoder = encoder_for(model.digest, 1, 1.0, whole, whole, COLOUR_PNG)
+    for strip in ahead(engine.draw(model.name, model.digest, [1], [1.0], whole, whole)):
         if encode:
             encoder.strip(strip[0])
     return time.perf_counter() - started

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from contract.messages import SUFFIXES, Form, Side
 from contract.models import ModelLibrary, PublishedModel
 from contract.settings import SharedSettings
+from worker.encoders import encoder_for
 from worker.engine import Engine, core_count, use_threads
-from worker.png import image_encoder
+from worker.images import ahead
 
 
 def run_generation(
-    model: str, seeds: list[int], width: int, height: int, truncation: float, out: Path
+    model: str, seeds: list[int], columns: Side, rows: Side, truncation: float, form: Form, out: Path
 ) -> None:
     """``vitgan generate``: the same bytes as the service sends, into ``seed0042.png`` files."""
     published = find_model(model)
@@ -19,13 +21,13 @@ def run_generation(
     engine = Engine(ModelLibrary(published.folder.parent), core_count(0))
     out.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
-        path = out / f"seed{seed:04d}.png"
-        encoder = image_encoder(published.digest, seed, width, height, truncation)
-        strips = engine.draw(published.name, published.digest, [seed], [truncation], width, height)
+        path = out / f"seed{seed:04d}.{SUFFIXES[form.format]}"
+        encoder = encoder_for(published.digest, seed, truncation, columns, rows, form)
+        strips = engine.draw(published.name, published.digest, [seed], [truncation], columns, rows)
         with path.open("wb") as file:
-            for strip in strips:
-                file.write(encoder.strip(strip[0]))
-            file.write(encoder.end())
+            for strip in ahead(strips):
+                file.write(encoder.strip(strip[0]).data)
+            file.write(encoder.end().data)
         print(path)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from cli.values import MAX_SEED, parse_resolution, parse_seeds
+from cli.values import MAX_SEED, parse_region, parse_resolution, parse_seeds
 
 app = typer.Typer(
     name="vitgan",
@@ -138,13 +138,19 @@ def generate(
     resolution: Annotated[str, typer.Option(help="512 or 333x200.")] = "256",
     model: Annotated[str, typer.Option(help="A model's name or folder.")] = "emoji-32",
     truncation: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
+    region: Annotated[str | None, typer.Option(help="x,y,width,height: only that part.")] = None,
+    file_format: Annotated[Literal["png", "webp", "jpeg"], typer.Option("--format")] = "png",
 ) -> None:
-    """Draw seeds into PNG files, the same bytes as the service sends."""
+    """Draw seeds into files, the same bytes as the service sends."""
     from cli.local import run_generation
+    from contract.messages import Form, Side
 
     with _Sentences():
         width, height = parse_resolution(resolution)
-        run_generation(model, parse_seeds(seeds), width, height, truncation, out)
+        x, y, w, h = parse_region(region, width, height)
+        columns, rows = Side.part(width, x, w), Side.part(height, y, h)
+        form = Form(format=file_format)
+        run_generation(model, parse_seeds(seeds), columns, rows, truncation, form, out)
 
 
 @app.command()

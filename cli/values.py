@@ -36,3 +36,16 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def parse_region(text: str | None, width: int, height: int) -> tuple[int, int, int, int]:
+    """``x,y,width,height`` in pixels of the whole; all of it if there is none."""
+    if text is None:
+        return 0, 0, width, height
+    try:
+        x, y, w, h = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"region {text!r} is no rectangle: give x,y,width,height in pixels") from None
+    if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
+        raise ValueError(f"region {text} does not lie inside the {width}x{height} image")
+    return x, y, w, h

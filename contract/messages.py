@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,8 @@ MAX_SEED = 2**32 - 1
 MAX_SIDE = 65_536  # pixels of one side of an image
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"  # of models and datasets: safe as a folder and in a URL
 PRESETS = ("vitgan-ti-32", "vitgan-s-32", "vitgan-s-64", "vitgan-b-128")
+
+SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}  # of files, by format
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
@@ -22,6 +24,50 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Side(Message):
+    """One axis of a drawing: ``length`` pixels from ``start`` of a side of ``full``, as ``count`` pixels."""
+
+    full: Annotated[int, Field(ge=1)]
+    start: Annotated[int, Field(ge=0)]
+    length: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=1, le=MAX_SIDE)]
+
+    @classmethod
+    def whole(cls, pixels: int) -> Side:
+        """All of a side."""
+        return cls(full=pixels, start=0, length=pixels, count=pixels)
+
+    @classmethod
+    def part(cls, full: int, start: int, length: int) -> Side:
+        """A part of a side, pixel by pixel."""
+        return cls(full=full, start=start, length=length, count=length)
+
+
+class Form(Message):
+    """What becomes of the pixels: turned and coloured as IIIF has it, then a file."""
+
+    format: Literal["png", "webp", "jpeg"] = "png"
+    quality: Literal["color", "gray", "bitonal"] = "color"
+    mirrored: bool = False  # left to right, before it is turned
+    rotation: Literal[0, 90, 180, 270] = 0  # clockwise
+
+    @property
+    def streamed(self) -> bool:
+        """Sent as it is painted; all others are made when the last row is there."""
+        return self == COLOUR_PNG
+
+
+COLOUR_PNG = Form()
+
+
+class Position(Message):
+    """Where in an image's bytes a worker begins: at the first, or where another one stopped."""
+
+    strip: Annotated[int, Field(ge=0)] = 0
+    offset: Annotated[int, Field(ge=0)] = 0  # bytes of that strip that are there already
+    adler: int = 1  # checksum of all strips before it
+
+
 class ImageItem(Message):
     """One image of a batch."""
 
@@ -30,17 +76,24 @@ class ImageItem(Message):
     truncation: Truncation
 
 
-class ImageBatch(Message):
-    """Images of one model and size, drawn together in one forward pass."""
+class Order(Message):
+    """What every task of an image worker says."""
 
     reply_to: str  # id of the API process that waits
     model: Name
     digest: str  # of the model that the API promised
-    width: Annotated[int, Field(ge=1, le=MAX_SIDE)]
-    height: Annotated[int, Field(ge=1, le=MAX_SIDE)]
-    items: Annotated[tuple[ImageItem, ...], Field(min_length=1)]
     sent_at: float  # Unix time, for the queue's share of Server-Timing
     deadline: float  # Unix time after which nobody waits
+
+
+class ImageBatch(Order):
+    """Images of one model, size and form, drawn together in one forward pass."""
+
+    columns: Side
+    rows: Side
+    form: Form = COLOUR_PNG
+    items: Annotated[tuple[ImageItem, ...], Field(min_length=1)]
+    position: Position = Position()  # of the one image that another worker began
 
 
 class TrainRequest(Message):

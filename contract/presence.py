@@ -21,11 +21,21 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 """
 # KEYS: workers. ARGV: seconds.
 _ALIVE = "return redis.call('ZCOUNT', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"
+# KEYS: workers. ARGV: id, seconds.
+_BEATS = """
+local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
+return beat and tonumber(beat) >= redis.call('TIME')[1] - ARGV[2] and 1 or 0
+"""
 
 
 def alive(redis: Redis, queue: str) -> int:
     """Number of workers of that queue that have beaten lately."""
     return int(cast(int, redis.eval(_ALIVE, 1, keys.workers(queue), str(ALIVE_SECONDS))))
+
+
+def beats(redis: Redis, queue: str, worker_id: str) -> bool:
+    """Whether that worker has beaten lately."""
+    return bool(redis.eval(_BEATS, 1, keys.workers(queue), worker_id, str(ALIVE_SECONDS)))
 
 
 class Beating:

@@ -1,8 +1,10 @@
 """Bytes from a worker back to the API process that waits, as raw frames on a Redis list.
 
-A frame is ``id (16) | kind (1) | length of meta (2) | meta, JSON | bytes``. Meta comes with an image's
-first frame. A worker may send ``WINDOW`` DATA frames ahead; each further one waits for a credit, which
-the API gives when the client has taken a chunk. So memory stays flat however large the image.
+A frame is ``id (16) | kind (1) | length of meta (2) | meta, JSON | bytes``. An image's first frame says in
+its meta who draws it and how the time went; each DATA frame says where its bytes end (``at``: strip, offset,
+checksum), so that another worker can go on there. A worker may send ``WINDOW`` DATA frames ahead; each
+further one waits for a credit, which the API gives when the client has taken a chunk. So memory stays flat
+however large the image.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ CHUNK = 240 * 1024  # bytes of a frame's payload; just below a jump in the alloc
 WINDOW = 8  # DATA frames that may be under way
 CREDIT = b"1"
 GONE = b"0"  # instead of a credit: the client has left, stop
+FLUSH_SECONDS = 0.2  # what is painted waits no longer than this for a chunk to fill
+LOOK_SECONDS = 0.25  # how often a worker looks whether its client has left
 STALL_SECONDS = 30  # a worker gives up on a client that takes nothing for so long
 REPLY_TTL = 120  # seconds until frames that nobody collects vanish
 

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from contract.messages import Side
 from contract.models import ModelLibrary
 from model.checkpoint import load_generator
 from model.generator import Generator
 from model.painter import Crew
-from model.rendering import Frame, strips
+from model.rendering import Frame, Span, strips
 from model.sampling import sample_tokens
 
 
@@ -37,23 +39,29 @@ class Engine:
         self._loading = threading.Lock()
 
     def draw(
-        self,
-        model: str,
-        digest: str,
-        seeds: Sequence[int],
-        truncations: Sequence[float],
-        width: int,
-        height: int,
-    ) -> Iterator[np.ndarray]:
-        """Strips [B, rows, width, 3] uint8 of all the batch's images, from top to bottom.
+        self, model: str, digest: str, seeds: Sequence[int], truncations: Sequence[float],
+        columns: Side, rows: Side, first: int = 0,
+    ) -> Iterator[np.ndarray]:  # fmt: skip
+        """Strips [B, rows, width, 3] uint8 of all the batch's images, from the strip ``first`` on down.
 
         Raises ``ModelGoneError`` if no model of that name has that digest.
         """
-        with self._loading:
-            generator = self._generator(model, digest)
+        generator = self.generator(model, digest)
         tokens = sample_tokens(generator, seeds, truncations)
-        for strip in strips(generator, tokens, Frame.of(width, height), self.crew):
+        yield from self.paint(generator, tokens, columns, rows, first)
+
+    def paint(
+        self, generator: Generator, tokens: Tensor, columns: Side, rows: Side, first: int = 0
+    ) -> Iterator[np.ndarray]:
+        """The same from tokens [B, L, D]."""
+        frame = Frame(*(Span.scaled(s.full, s.start, s.length, s.count) for s in (columns, rows)))
+        for strip in strips(generator, tokens, frame, self.crew, first):
             yield strip.numpy()
+
+    def generator(self, model: str, digest: str) -> Generator:
+        """The model, loaded if it is not; raises ``ModelGoneError``."""
+        with self._loading:
+            return self._generator(model, digest)
 
     def _generator(self, model: str, digest: str) -> Generator:
         if digest in self._loaded:

@@ -4,40 +4,60 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, cast
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
 
 from redis import Redis
 
 from contract import keys
-from contract.messages import ImageBatch, ImageItem
-from contract.stream import CHUNK, GONE, REPLY_TTL, STALL_SECONDS, WINDOW, Frame, Kind
+from contract.messages import ImageBatch, Order, Position
+from contract.stream import (
+    CHUNK,
+    FLUSH_SECONDS,
+    GONE,
+    LOOK_SECONDS,
+    REPLY_TTL,
+    STALL_SECONDS,
+    WINDOW,
+    Frame,
+    Kind,
+)
+from model.rendering import strip_rows
+from worker.encoders import encoder_for
 from worker.engine import Engine, ModelGoneError
-from worker.png import image_encoder
+from worker.png import Piece
 
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 
 class ClientGoneError(Exception):
     """Whoever waited for the image has left, or takes nothing any more."""
 
 
-def draw_batch(batch: ImageBatch, engine: Engine, redis: Redis) -> None:
+def draw_batch(batch: ImageBatch, engine: Engine, redis: Redis, worker: str) -> None:
     """Draws the batch and replies for each image; nothing is drawn after the deadline.
 
-    ``redis`` is a client without ``decode_responses``, with time enough to wait for credits.
+    ``redis`` is a client without ``decode_responses``, with time enough to wait for credits; ``worker`` is
+    the name under which this process beats.
     """
     started = time.time()
     if started > batch.deadline:
         return
-    replies = [Reply(redis, batch, item, started) for item in batch.items]
+    told = {"queue": started - batch.sent_at, "batch": len(batch.items), "worker": worker}
+    replies = [Reply(redis, batch, item.id, dict(told), batch.position) for item in batch.items]
     try:
         _draw(batch, engine, replies)
     except ModelGoneError:
         _push(redis, batch.reply_to, [reply.error("model_gone") for reply in replies])
     except ClientGoneError:
         log.info("nobody takes image %s any more", replies[0].id)
+        replies[0].leave()
     except Exception:
-        log.exception("batch of %d at %dx%d failed", len(batch.items), batch.width, batch.height)
+        log.exception("batch of %d at %dx%d failed", len(replies), batch.columns.count, batch.rows.count)
         _push(redis, batch.reply_to, [reply.error("internal") for reply in replies])
     else:
         _push(redis, batch.reply_to, [reply.last() for reply in replies])
@@ -45,51 +65,95 @@ def draw_batch(batch: ImageBatch, engine: Engine, redis: Redis) -> None:
 
 def _draw(batch: ImageBatch, engine: Engine, replies: list[Reply]) -> None:
     encoders = [
-        image_encoder(batch.digest, item.seed, batch.width, batch.height, item.truncation)
+        encoder_for(
+            batch.digest, item.seed, item.truncation, batch.columns, batch.rows, batch.form, batch.position
+        )
         for item in batch.items
     ]
     seeds = [item.seed for item in batch.items]
     truncations = [item.truncation for item in batch.items]
-    painted = engine.draw(batch.model, batch.digest, seeds, truncations, batch.width, batch.height)
-    for strip in painted:
+    painted = engine.draw(
+        batch.model, batch.digest, seeds, truncations, batch.columns, batch.rows, batch.position.strip
+    )
+    alone, done = len(replies) == 1, batch.position.strip * strip_rows(batch.columns.count)
+    for strip in ahead(painted) if alone else painted:
+        done += strip.shape[1]
         for encoder, reply, rows in zip(encoders, replies, strip, strict=True):
-            reply.write(encoder.strip(rows))
+            reply.write(encoder.strip(rows), stream=alone and done < batch.rows.count)
     for encoder, reply in zip(encoders, replies, strict=True):
         reply.write(encoder.end())
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, each made in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 class Reply:
     """The bytes of one image on their way: sent in chunks, at most ``WINDOW`` ahead of the client."""
 
-    def __init__(self, redis: Redis, batch: ImageBatch, item: ImageItem, started: float) -> None:
-        self.redis, self.id, self.reply_to = redis, item.id, batch.reply_to
-        self.started = started
-        self.meta: dict[str, Any] = {"queue": started - batch.sent_at, "batch": len(batch.items)}
+    def __init__(
+        self,
+        redis: Redis,
+        order: Order,
+        image_id: str,
+        meta: dict[str, Any],
+        position: Position | None = None,
+    ) -> None:
+        self.redis, self.id, self.reply_to, self.meta = redis, image_id, order.reply_to, meta
+        self.started = self.sent = self.looked = time.monotonic()
         self.buffer = bytearray()
+        self.trail = Trail((position or Position()).offset)
         self.ahead = 0  # DATA frames that the client has not yet taken
 
-    def write(self, data: bytes) -> None:
-        """Takes bytes; sends what fills a chunk. Raises ``ClientGoneError``."""
-        self.buffer += data
+    def write(self, piece: Piece, stream: bool = False) -> None:
+        """Takes bytes and sends what fills a chunk. In a ``stream`` what has waited is sent too.
+
+        Raises ``ClientGoneError`` if the client has said so, which a stream asks now and then.
+        """
+        self.buffer += piece.data[self.trail.add(piece) :]
         while len(self.buffer) > CHUNK:
-            self._await_credit()
-            _push(self.redis, self.reply_to, [self._frame(Kind.DATA, bytes(self.buffer[:CHUNK]))])
-            del self.buffer[:CHUNK]
-            self.ahead += 1
+            self._send(CHUNK)
+        if stream:
+            self._look()
+            if self.buffer and time.monotonic() - self.sent > FLUSH_SECONDS:
+                self._send(len(self.buffer))
 
     def last(self) -> Frame:
         """The image's last frame."""
-        return self._frame(Kind.LAST, bytes(self.buffer))
+        return Frame(self.id, Kind.LAST, bytes(self.buffer), self._told())
 
     def error(self, code: str) -> Frame:
         """Instead of the image, or of the rest of it."""
         return Frame(self.id, Kind.ERROR, meta={"code": code})
 
-    def _frame(self, kind: Kind, payload: bytes) -> Frame:
-        if self.meta:
-            self.meta["render"] = time.time() - self.started
+    def leave(self) -> None:
+        """Takes away what a client that has left would have paid."""
+        self.redis.delete(keys.credits(self.id))
+
+    def _send(self, count: int) -> None:
+        self._await_credit()
+        meta = self._told() | {"at": self.trail.advance(count)}
+        _push(self.redis, self.reply_to, [Frame(self.id, Kind.DATA, bytes(self.buffer[:count]), meta)])
+        del self.buffer[:count]
+        self.ahead += 1
+        self.sent = time.monotonic()
+
+    def _told(self) -> dict[str, Any]:
         meta, self.meta = self.meta, {}
-        return Frame(self.id, kind, payload, meta)
+        return meta | {"render": time.monotonic() - self.started} if meta else {}
+
+    def _look(self) -> None:
+        """Raises ``ClientGoneError`` if the client has said that it leaves; asks now and then."""
+        if time.monotonic() - self.looked < LOOK_SECONDS:
+            return
+        self.looked = time.monotonic()
+        if self.redis.lindex(keys.credits(self.id), 0) == GONE:
+            raise ClientGoneError(self.id)
 
     def _await_credit(self) -> None:
         if self.ahead < WINDOW:
@@ -99,6 +163,31 @@ class Reply:
         if credit is None or credit[1] == GONE:
             raise ClientGoneError(self.id)
         self.ahead -= 1
+
+
+class Trail:
+    """Which strip the next byte to be sent belongs to, and how far in it lies."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = self._skip = offset
+        self.left: deque[Piece] = deque()
+
+    def add(self, piece: Piece) -> int:
+        """One more strip's bytes; gives how many of them are there already."""
+        self.left.append(piece)
+        skip, self._skip = self._skip, 0
+        return skip
+
+    def advance(self, count: int) -> list[int]:
+        """That many bytes are sent: [strip, offset, checksum before it] of the next one.
+
+        What follows a strip that is sent whole is the offset behind it: the strip is made once more, and
+        nothing of it sent.
+        """
+        self.offset += count
+        while len(self.left) > 1 and self.offset >= len(self.left[0].data):
+            self.offset -= len(self.left.popleft().data)
+        return [self.left[0].strip, self.offset, self.left[0].adler]
 
 
 def _push(redis: Redis, reply_to: str, frames: list[Frame]) -> None:

@@ -43,7 +43,7 @@ def run_image_worker(settings: WorkerSettings) -> None:
 
     @celery.task(name=GENERATE_TASK)
     def generate(batch: dict[str, Any]) -> None:
-        draw_batch(ImageBatch.model_validate(batch), engine, redis)
+        draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE))
 
     _run(celery, GENERATE, settings.slots, settings)
 
@@ -63,17 +63,21 @@ def run_training_worker(settings: WorkerSettings) -> None:
     _run(celery, TRAIN, 1, settings)
 
 
+def name(queue: str) -> str:
+    """Under which this process beats."""
+    return f"{queue}-{os.getpid()}@{socket.gethostname()}"
+
+
 def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings) -> None:
     """Starts Celery's worker on a pool of threads; returns when it has stopped."""
-    name = f"{queue}-{os.getpid()}@{socket.gethostname()}"
-    beating = Beating(command_client(settings.redis_url), queue, name)
+    beating = Beating(command_client(settings.redis_url), queue, name(queue))
     signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: beating.stop(), weak=False)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     celery.worker_main(
         [
             "worker", "--pool=threads", f"--concurrency={slots}", f"--queues={queue}",
-            f"--hostname={name}", "--loglevel=WARNING", "--without-gossip", "--without-mingle",
+            f"--hostname={name(queue)}", "--loglevel=WARNING", "--without-gossip", "--without-mingle",
             "--without-heartbeat",
         ]
     )  # fmt: skip

@@ -1,65 +1,66 @@
-"""Strips of rows to the bytes of a PNG, as they are painted (PNG, third edition, W3C 2025)."""
+"""Strips of rows to the bytes of a PNG, as they are painted (PNG, third edition, W3C 2025).
+
+Each strip is compressed by itself: its first row is filtered without the row above, its deflate blocks end
+at a byte with nothing carried over (a full flush). So another worker can go on at any of them; all it needs
+to know of those before is their checksum.
+"""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 from isal import isal_zlib
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-FILTER_UP = 2  # each byte minus the one above it: cheap to compute, and flat areas become zeros
+FILTER_NONE, FILTER_UP = 0, 2  # up: each byte minus the one above; cheap, and flat areas become zeros
 LEVEL = 1  # isal's levels 0..3
+ZLIB_HEADER = b"\x78\x01"
+EMPTY_LAST_BLOCK = b"\x03\x00"  # deflate's last block, with nothing in it
+
+
+class Piece(NamedTuple):
+    """The bytes of one strip, or of the end."""
+
+    strip: int
+    adler: int  # checksum of all strips before it
+    data: bytes
 
 
 class PngEncoder:
-    """One RGB image of 8 bits, fed from top to bottom.
+    """One RGB image of 8 bits, fed from top to bottom, from any strip on.
 
     ``text`` becomes tEXt chunks. The bytes depend on the pixels, the text and the strips' heights.
     """
 
-    def __init__(self, width: int, height: int, text: dict[str, str]) -> None:
-        self._deflate = isal_zlib.compressobj(LEVEL)
-        self._above = np.zeros((1, width * 3), np.uint8)
+    def __init__(self, width: int, height: int, text: dict[str, str], strip: int = 0, adler: int = 1) -> None:
+        self.strip_number, self.adler = strip, adler
         header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         self._head = SIGNATURE + _chunk(b"IHDR", header)
         for key, value in text.items():
             self._head += _chunk(b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1"))
 
-    def strip(self, rows: np.ndarray) -> bytes:
-        """The next rows [rows, width, 3] uint8 to bytes; perhaps none yet."""
+    def strip(self, rows: np.ndarray) -> Piece:
+        """The next rows [rows, width, 3] uint8 to bytes; the first strip brings the head."""
         flat = rows.reshape(len(rows), -1)
         filtered = np.empty((len(flat), flat.shape[1] + 1), np.uint8)
-        filtered[:, 0] = FILTER_UP
-        np.subtract(flat[:1], self._above, out=filtered[:1, 1:])
+        filtered[0, 0], filtered[1:, 0] = FILTER_NONE, FILTER_UP
+        filtered[0, 1:] = flat[0]
         np.subtract(flat[1:], flat[:-1], out=filtered[1:, 1:])
-        self._above = flat[-1:].copy()
-        return self._take_head() + _data(self._deflate.compress(filtered))
+        deflate = isal_zlib.compressobj(LEVEL, wbits=-15)
+        data = deflate.compress(filtered) + deflate.flush(isal_zlib.Z_FULL_FLUSH)
+        number, before = self.strip_number, self.adler
+        self.strip_number += 1
+        self.adler = isal_zlib.adler32(filtered, before)
+        head = self._head if number == 0 else b""
+        return Piece(number, before, head + _chunk(b"IDAT", (b"" if number else ZLIB_HEADER) + data))
 
-    def end(self) -> bytes:
-        """What is left, and the end mark."""
-        return self._take_head() + _data(self._deflate.flush()) + _chunk(b"IEND", b"")
-
-    def _take_head(self) -> bytes:
-        head, self._head = self._head, b""
-        return head
-
-
-def image_encoder(digest: str, seed: int, width: int, height: int, truncation: float) -> PngEncoder:
-    """An encoder whose PNG says of its making what is needed to draw it again."""
-    text = {
-        "Software": "ViTGAN",
-        "Seed": str(seed),
-        "Model": digest,
-        "Resolution": f"{width}x{height}",
-        "Truncation": repr(float(truncation)),
-    }
-    return PngEncoder(width, height, text)
-
-
-def _data(compressed: bytes) -> bytes:
-    return _chunk(b"IDAT", compressed) if compressed else b""
+    def end(self) -> Piece:
+        """What closes the image."""
+        last = _chunk(b"IDAT", EMPTY_LAST_BLOCK + struct.pack(">I", self.adler)) + _chunk(b"IEND", b"")
+        return Piece(self.strip_number, self.adler, last)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -27,7 +27,7 @@ Answer = Callable[[ImageBatch], list[Frame]]
 def whole(batch: ImageBatch) -> list[Frame]:
     """Every image in one frame that says what it was asked."""
     meta = {"queue": 0.001, "batch": len(batch.items), "render": 0.002}
-    said = f"{batch.width}x{batch.height}"
+    said = f"{batch.columns.count}x{batch.rows.count}"
     return [Frame(i.id, Kind.LAST, f"{i.seed} {said} {i.truncation}".encode(), meta) for i in batch.items]
 
 

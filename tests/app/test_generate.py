@@ -11,6 +11,7 @@ from redis import Redis
 from app.coalesce import ALONE_PIXELS
 from contract import keys
 from contract.messages import ImageBatch
+from contract.queue import GENERATE
 from contract.stream import CREDIT, GONE, Frame, Kind
 from tests.app.conftest import Api, Start
 
@@ -78,7 +79,14 @@ async def test_the_etag_follows_everything_the_bytes_depend_on(api: Api, models_
         ({"resolution": [64.5, 64]}, ("resolution",)),
         ({"resolution": "64"}, ("resolution",)),
         ({"resolution": {"width": 64}}, ("resolution",)),
-        ({"resolution": [65536, 65536]}, ("resolution", "4294967296", "64000000")),
+        ({"resolution": [65536, 65536], "format": "jpeg"}, ("4294967296 pixels", "16777216", "PNG")),
+        ({"resolution": [16384, 10], "format": "webp"}, ("WebP", "16383")),
+        ({"format": "gif"}, ("format", "'png', 'webp' or 'jpeg'")),
+        ({"resolution": 64, "region": [0, 0, 65, 1]}, ("region", "64x64", "x + width may be 64")),
+        ({"region": [0, 0, 0, 1]}, ("region", "width and height from 1")),
+        ({"region": [-1, 0, 1, 1]}, ("region", "[x, y, width, height]")),
+        ({"region": [0, 0, 1]}, ("region", "[x, y, width, height]")),
+        ({"region": [0, 0, 1, True]}, ("region", "[x, y, width, height]")),
         ({"truncation": 1.01}, ("truncation", "1")),
         ({"truncation": -0.1}, ("truncation", "0")),
         ({"truncation": "NaN"}, ("truncation",)),
@@ -152,7 +160,7 @@ async def test_sizes_do_not_mix_and_large_images_are_alone(api: Api) -> None:
     side = int(ALONE_PIXELS**0.5) + 1
     sizes = [64, 64, 65, side, side]
     await asyncio.gather(*(api.http.post("/generate", json={"resolution": size}) for size in sizes))
-    shapes = sorted((batch.width, len(batch.items)) for batch in api.painter.batches)
+    shapes = sorted((batch.columns.count, len(batch.items)) for batch in api.painter.batches)
     assert shapes == [(64, 2), (65, 1), (side, 1), (side, 1)]
 
 
@@ -185,26 +193,36 @@ def held_answer(batch: ImageBatch) -> list[Frame]:
     return [Frame(item.id, Kind.LAST, b"late", meta) for item in batch.items]
 
 
-async def test_a_large_image_streams_and_pays_a_credit_a_chunk(api: Api, redis: Redis) -> None:
-    meta = {"queue": 0, "batch": 1, "render": 0}
+async def test_a_large_image_streams_and_pays_a_credit_a_chunk(
+    api: Api, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta = {"queue": 0, "batch": 1, "render": 0, "at": [0, 2, 1]}
 
     def stream(batch: ImageBatch) -> list[Frame]:
         (item,) = batch.items
-        middle = [Frame(item.id, Kind.DATA, b"%d;" % n) for n in range(1, 5)]
+        middle = [Frame(item.id, Kind.DATA, b"%d;" % n, {"at": [n, 0, 1]}) for n in range(1, 5)]
         return [Frame(item.id, Kind.DATA, b"0;", meta), *middle, Frame(item.id, Kind.LAST, b"end")]
 
+    paid: list[str] = []
+    end = api.services.replies._end
+
+    async def spy(image_id: str, complete: bool) -> None:
+        paid.extend(redis.lrange(keys.credits(image_id), 0, -1))  # type: ignore[arg-type]
+        await end(image_id, complete)
+
+    monkeypatch.setattr(api.services.replies, "_end", spy)
     api.painter.answer = stream
     answer = await api.http.post("/generate", json={"resolution": 2048})
     assert answer.content == b"0;1;2;3;4;end"
-    item = api.painter.batches[0].items[0]
-    assert redis.lrange(keys.credits(item.id), 0, -1) == [CREDIT.decode()] * 5
+    assert paid == [CREDIT.decode()] * 5
+    assert redis.keys("*") == [keys.workers(GENERATE)]  # nothing is left behind
     assert len(api.services.replies) == 0
 
 
 async def test_an_image_given_up_midway_breaks_the_connection(api: Api, redis: Redis) -> None:
     def broken(batch: ImageBatch) -> list[Frame]:
         (item,) = batch.items
-        first = Frame(item.id, Kind.DATA, b"half", {"queue": 0, "batch": 1, "render": 0})
+        first = Frame(item.id, Kind.DATA, b"half", {"queue": 0, "batch": 1, "render": 0, "at": [0, 4, 1]})
         return [first, Frame(item.id, Kind.ERROR, meta={"code": "internal"})]
 
     api.painter.answer = broken
@@ -212,7 +230,7 @@ async def test_an_image_given_up_midway_breaks_the_connection(api: Api, redis: R
     with pytest.raises(Exception, match="internal"):
         await client.post("/generate", json={"resolution": 2048})
     item = api.painter.batches[0].items[0]
-    assert redis.lrange(keys.credits(item.id), 0, -1)[-1] == GONE.decode()
+    assert redis.lrange(keys.credits(item.id), 0, -1)[0] == GONE.decode()
 
 
 @pytest.mark.parametrize(

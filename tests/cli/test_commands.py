@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contract.messages import Side
 from contract.models import ModelLibrary
 from tests.conftest import write_pictures
 from tests.worker.conftest import publish_tiny
@@ -44,7 +45,7 @@ def test_generate_writes_the_engines_pixels(tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["seed0000.png", "seed0001.png", "seed0020.png"]
     library = ModelLibrary(tmp_path)
     digest = library.get("tiny").digest
-    strips = list(Engine(library).draw("tiny", digest, [20], [1.0], 40, 30))
+    strips = list(Engine(library).draw("tiny", digest, [20], [1.0], Side.whole(40), Side.whole(30)))
     with Image.open(out / "seed0020.png") as image:
         assert np.array_equal(np.asarray(image), np.concatenate(strips, axis=1)[0])
 

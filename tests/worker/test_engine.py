@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from contract.messages import Side
 from contract.models import ModelLibrary, PublishedModel
 from tests.worker.conftest import publish_tiny
 from worker.engine import Engine, ModelGoneError, core_count
@@ -15,7 +16,7 @@ SIZES = [(16, 16), (64, 64), (33, 20), (3, 5), (1, 1), (700, 300)]
 
 def draw(engine: Engine, model: PublishedModel, seeds: list[int], size: tuple[int, int]) -> np.ndarray:
     truncations = [1 - seed % 3 / 4 for seed in seeds]
-    strips = engine.draw(model.name, model.digest, seeds, truncations, *size)
+    strips = engine.draw(model.name, model.digest, seeds, truncations, *map(Side.whole, size))
     return np.concatenate(list(strips), axis=1)
 
 
@@ -54,8 +55,11 @@ def test_several_threads_may_ask_at_once(engine: Engine, tiny: PublishedModel) -
 
 def test_truncation_0_is_the_mean_picture_of_every_seed(engine: Engine, tiny: PublishedModel) -> None:
     seeds = [1, 2, 3]
-    flat = np.concatenate(list(engine.draw("tiny", tiny.digest, seeds, [0.0] * 3, 32, 32)), axis=1)
-    full = np.concatenate(list(engine.draw("tiny", tiny.digest, seeds, [1.0] * 3, 32, 32)), axis=1)
+    side = Side.whole(32)
+    flat, full = (
+        np.concatenate(list(engine.draw("tiny", tiny.digest, seeds, [psi] * 3, side, side)), axis=1)
+        for psi in (0.0, 1.0)
+    )
     assert np.array_equal(flat[0], flat[1])
     assert np.array_equal(flat[0], flat[2])
     assert not np.array_equal(full[0], full[1])

@@ -12,7 +12,7 @@ from PIL import Image
 from redis import Redis
 
 from contract import keys, stream
-from contract.messages import ImageBatch, ImageItem
+from contract.messages import ImageBatch, ImageItem, Side
 from contract.models import PublishedModel
 from contract.redis_client import command_client
 from contract.stream import CREDIT, GONE, WINDOW, Frame, Kind
@@ -33,7 +33,8 @@ def batch(
     items = tuple(ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=1.0) for seed in seeds)
     now = time.time()
     values = {"reply_to": "api", "model": model.name, "digest": model.digest, "sent_at": now}
-    values |= {"width": size[0], "height": size[1], "deadline": now + 30, "items": items}
+    values |= {"columns": Side.whole(size[0]), "rows": Side.whole(size[1])}
+    values |= {"deadline": now + 30, "items": items}
     return ImageBatch(**(values | more))
 
 
@@ -44,22 +45,22 @@ def replies(raw: Redis) -> list[Frame]:
 
 def test_every_image_of_a_batch_comes_back_as_a_png(engine: Engine, tiny: PublishedModel, raw: Redis) -> None:
     asked = batch(tiny, [3, 4])
-    draw_batch(asked, engine, raw)
+    draw_batch(asked, engine, raw, "worker-1")
     frames = replies(raw)
     assert [(frame.id, frame.kind) for frame in frames] == [(item.id, Kind.LAST) for item in asked.items]
-    assert [set(frame.meta) for frame in frames] == [{"queue", "batch", "render"}] * 2
+    assert [set(frame.meta) for frame in frames] == [{"queue", "batch", "render", "worker"}] * 2
     with Image.open(io.BytesIO(frames[1].payload)) as image:
         assert (image.size, image.info["Seed"], image.info["Model"]) == ((32, 24), "4", tiny.digest)
     assert 0 < raw.ttl(keys.replies("api")) <= stream.REPLY_TTL
 
 
 def test_nothing_is_drawn_after_the_deadline(engine: Engine, tiny: PublishedModel, raw: Redis) -> None:
-    draw_batch(batch(tiny, [1], deadline=time.time() - 1), engine, raw)
+    draw_batch(batch(tiny, [1], deadline=time.time() - 1), engine, raw, "worker-1")
     assert replies(raw) == []
 
 
 def test_a_model_that_is_gone_is_told(engine: Engine, tiny: PublishedModel, raw: Redis) -> None:
-    draw_batch(batch(tiny, [1], digest="0" * 64), engine, raw)
+    draw_batch(batch(tiny, [1], digest="0" * 64), engine, raw, "worker-1")
     assert [(frame.kind, frame.meta["code"]) for frame in replies(raw)] == [(Kind.ERROR, "model_gone")]
 
 
@@ -70,7 +71,7 @@ def test_an_accident_is_told_without_details(
         raise RuntimeError("secret")
 
     monkeypatch.setattr(engine, "draw", fail)
-    draw_batch(batch(tiny, [1, 2]), engine, raw)
+    draw_batch(batch(tiny, [1, 2]), engine, raw, "worker-1")
     assert [frame.meta for frame in replies(raw)] == [{"code": "internal"}] * 2
 
 
@@ -102,7 +103,7 @@ def test_a_large_image_never_runs_ahead_of_its_client(
     asked = batch(tiny, [1], (400, 400))
     reader = Reader(raw, asked.items[0].id)
     reader.thread.start()
-    draw_batch(asked, engine, raw)
+    draw_batch(asked, engine, raw, "worker-1")
     reader.thread.join()
     assert len(reader.taken) > 2 * WINDOW
     assert reader.most_waiting <= WINDOW + 1
@@ -119,7 +120,7 @@ def test_the_work_stops_when_the_client_has_gone(
     asked = batch(tiny, [1], (400, 400))
     reader = Reader(raw, asked.items[0].id, gone_after=1)
     reader.thread.start()
-    draw_batch(asked, engine, raw)
+    draw_batch(asked, engine, raw, "worker-1")
     reader.thread.join()
     assert all(frame.kind is Kind.DATA for frame in replies(raw))
     assert len(replies(raw)) < WINDOW + 1

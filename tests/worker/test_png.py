@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.png import image_encoder
+from contract.messages import COLOUR_PNG, Position, Side
+from worker.encoders import encoder_for
+from worker.png import Piece
+
+
+def pieces(pixels: np.ndarray, strips: list[int], position: Position | None = None) -> list[Piece]:
+    height, width, _ = pixels.shape
+    columns, rows = Side.whole(width), Side.whole(height)
+    encoder = encoder_for("d1" * 32, 7, 0.5, columns, rows, COLOUR_PNG, position)
+    parts = np.split(pixels, np.cumsum(strips)[:-1])
+    first = position.strip if position else 0
+    return [*(encoder.strip(part) for part in parts[first:]), encoder.end()]
 
 
 def encode(pixels: np.ndarray, strips: list[int]) -> bytes:
-    encoder = image_encoder("d1" * 32, 7, pixels.shape[1], pixels.shape[0], 0.5)
-    parts = np.split(pixels, np.cumsum(strips)[:-1])
-    return b"".join(encoder.strip(part) for part in parts) + encoder.end()
+    return b"".join(piece.data for piece in pieces(pixels, strips))
 
 
 @pytest.mark.parametrize(("width", "height", "strips"), [(1, 1, [1]), (7, 5, [2, 3]), (64, 48, [16, 16, 16])])
@@ -34,3 +43,12 @@ def test_it_says_how_it_was_made() -> None:
 def test_flat_areas_cost_next_to_nothing() -> None:
     white = encode(np.full((512, 512, 3), 255, np.uint8), [256, 256])
     assert len(white) < 0.01 * 512 * 512 * 3
+
+
+def test_another_encoder_goes_on_at_any_strip() -> None:
+    pixels = np.random.default_rng(0).integers(0, 3, (40, 30, 3), dtype=np.uint8)
+    whole = pieces(pixels, [10] * 4)
+    for number, piece in enumerate(whole):
+        assert piece.strip == number
+        rest = pieces(pixels, [10] * 4, Position(strip=number, adler=piece.adler))
+        assert rest == whole[number:]
