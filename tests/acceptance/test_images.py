@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from cli.local import run_generation
+from contract.messages import COLOUR_PNG, Side
 from contract.settings import SHIPPED_MODELS
 from tests.acceptance.conftest import Service
 
@@ -105,7 +106,7 @@ def test_the_same_request_gives_the_same_bytes(service: Service, tmp_path: Path)
             assert asyncio.run(many(service, crowd))[30] == expected
 
     # The command line draws the same bytes without the service.
-    run_generation("emoji-32", [7], 64, 64, 1.0, tmp_path)
+    run_generation("emoji-32", [7], Side.whole(64), Side.whole(64), 1.0, COLOUR_PNG, tmp_path)
     assert (tmp_path / "seed0007.png").read_bytes() == alone[0]
 
     # And so does another start of the service, with another number of threads.
