@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from bench import http, machine, render, train
+from bench import http, machine, render, seams, train, zoom
+from contract.settings import SHIPPED_MODELS
 
 print("# machine")
 limits = machine.measure()
 print("\n# renderer, in process, shipped model")
 render.run(limits)
+print("\n# seams and scales, shipped models")
+for folder in sorted(path.parent for path in SHIPPED_MODELS.glob("*/config.json")):
+    seams.run(folder)
+    zoom.run(folder)
 print("\n# training step, beside an eager reference")
 train.run(limits)
 print("\n# service over HTTP, shipped model, one image worker, client on the same cores")

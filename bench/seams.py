@@ -1,6 +1,6 @@
 """Can patch borders be seen? Gradients across them beside those next to them, from native size up.
 
-    python -m bench.seams models/emoji-32 --picture docs/seams.png
+    python -m bench.seams models/emoji-32
 
 The mean step |I(x) - I(x - 1)| between the two pixels at a border of two patches, over the mean of the steps
 one pixel to either side, over both axes, all borders and a set of seeds: 1 when borders are like any place.
@@ -8,6 +8,7 @@ one pixel to either side, over both axes, all borders and a set of seeds: 1 when
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -51,3 +52,7 @@ def run(folder: Path) -> None:
     print(f"{folder.name}: steps across patch borders over those beside them")
     for zoom, ratio in ratios(generator).items():
         print(f"  {zoom:3d} x native: {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
