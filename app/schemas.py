@@ -17,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from contract.messages import MAX_SEED, MAX_SIDE, NAME_PATTERN, PRESETS, Form, Seed, Side, Truncation
+from contract.messages import MAX_SIDE, NAME_PATTERN, PRESETS, Form, Seed, Side, Truncation
+from contract.seeds import MAX_SEED
 
 
 def _sides(value: Any) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.values import MAX_SEED, parse_region, parse_resolution, parse_seeds
+from cli.values import parse_region, parse_resolution
+from contract.seeds import MAX_SEED, parse_seeds
 
 app = typer.Typer(
     name="vitgan",

@@ -4,23 +4,6 @@ from __future__ import annotations
 
 import re
 
-MAX_SEED = 2**32 - 1
-
-
-def parse_seeds(text: str) -> list[int]:
-    """``0-15,20`` to seeds, ends included; raises ``ValueError`` with a sentence."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not match:
-            raise ValueError(f"seeds {text!r}: give numbers and ranges such as 0-15,20")
-        first = int(match[1])
-        last = int(match[2] or first)
-        if not first <= last <= MAX_SEED:
-            raise ValueError(f"seeds {part!r}: give a rising range from 0 to {MAX_SEED}")
-        seeds.extend(range(first, last + 1))
-    return seeds
-
 
 def parse_resolution(text: str) -> tuple[int, int]:
     """``512`` or ``333x200`` to (width, height); raises ``ValueError`` with a sentence."""

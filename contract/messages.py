@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_SEED = 2**32 - 1
+from contract.seeds import MAX_SEED
+
 MAX_SIDE = 65_536  # pixels of one side of an image
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"  # of models and datasets: safe as a folder and in a URL
 PRESETS = ("vitgan-ti-32", "vitgan-s-32", "vitgan-s-64", "vitgan-b-128")

@@ -1,0 +1,120 @@
+"""GET /images: the same image as POST /generate draws, as a plain URL that caches for ever.
+
+A URL that names the model's digest never changes its bytes. One that names a model, or ``default``, is
+redirected to it, so that no cache keeps the old picture under a promoted name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.conditional import not_modified
+from app.errors import InvalidRequest, NotFound, sentence
+from app.images import MEDIA_TYPES, Picture, check_size, image_response
+from app.schemas import GenerateBody
+from app.services import Services, Use
+from contract.models import PublishedModel
+from contract.seeds import MAX_SEED
+
+router = APIRouter(tags=["images"])
+
+FORMATS = {"png": "png", "webp": "webp", "jpg": "jpeg"}
+FOR_EVER = "public, max-age=31536000, immutable"
+DIGEST = re.compile(r"[0-9a-f]{12,64}")
+
+
+class Parameters(BaseModel):
+    """What a URL says besides model and seed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    resolution: str = "256"  # N or WIDTHxHEIGHT
+    region: str | None = None  # x,y,width,height
+    truncation: float = 1.0
+
+
+@router.api_route(
+    "/images/{model}/{seed}.{suffix}",
+    methods=["GET", "HEAD"],
+    summary="One image as a URL",
+    response_class=Response,
+    responses={
+        200: {"content": {media: {} for media in MEDIA_TYPES.values()}, "description": "the image"},
+        304: {"description": "the client has it (If-None-Match)"},
+        307: {"description": "to the URL that names the model's digest"},
+    },
+)
+async def image(
+    model: str,
+    seed: str,
+    suffix: Literal["png", "webp", "jpg"],
+    parameters: Annotated[Parameters, Query()],
+    request: Request,
+    use: Use,
+) -> Response:
+    """The bytes of POST /generate; ``model`` is a name, or name@digest.
+
+    curl -L 'localhost:8000/images/default/42.png?resolution=512' -o seed0042.png
+    """
+    name, _, digest = model.partition("@")
+    published = find(name, digest, use)
+    if not digest:
+        target = request.url.replace(
+            path=f"/images/{published.name}@{published.short_digest}/{seed}.{suffix}"
+        )
+        where = f"{target.path}?{target.query}" if target.query else target.path
+        return RedirectResponse(where, 307, {"Cache-Control": "no-cache"})
+    picture = asked(published, seed, suffix, parameters)
+    check_size(picture.columns, picture.rows, picture.form, use.settings)
+    headers = picture.headers() | {"Cache-Control": FOR_EVER}
+    if answer := not_modified(request, picture.etag, headers):
+        return answer
+    if request.method == "HEAD":
+        return Response(headers=headers, media_type=MEDIA_TYPES[picture.form.format])
+    return await image_response(picture, use, headers)
+
+
+def find(name: str, digest: str, use: Services) -> PublishedModel:
+    """The model of that name; raises ``NotFound``, also if its digest is another one now."""
+    published = use.model(name)
+    if digest and not (DIGEST.fullmatch(digest) and published.digest.startswith(digest)):
+        raise NotFound(
+            f"model {name!r} is {published.short_digest} now, not {digest}: "
+            f"ask for /images/{published.name}/... to be sent to it"
+        )
+    return published
+
+
+def asked(published: PublishedModel, seed: str, suffix: str, parameters: Parameters) -> Picture:
+    """What the URL says, checked as the body of POST /generate is; raises ``InvalidRequest``."""
+    if not seed.isdecimal() or int(seed) > MAX_SEED:
+        raise InvalidRequest(f"seed: {seed!r}, give a whole number from 0 to {MAX_SEED}")
+    try:
+        body = GenerateBody.model_validate(
+            {
+                "seed": int(seed),
+                "resolution": numbers("resolution", parameters.resolution, "x", (1, 2)),
+                "truncation": parameters.truncation,
+                "region": numbers("region", parameters.region, ",", (4,)) if parameters.region else None,
+                "format": FORMATS[suffix],
+            }
+        )
+    except ValidationError as error:
+        told = [sentence(dict(item)) for item in error.errors()]
+        raise InvalidRequest("; ".join(told), errors=told) from None
+    return Picture(published, body.seed, body.truncation, *body.sides, body.form)
+
+
+def numbers(field: str, text: str, between: str, counts: tuple[int, ...]) -> list[int]:
+    """``333x200`` or ``0,0,10,10`` to whole numbers; one side stands for both."""
+    parts = text.split(between)
+    if len(parts) not in counts or not all(re.fullmatch(r"\d{1,9}", part) for part in parts):
+        example = "512 or 333x200" if field == "resolution" else "x,y,width,height in pixels"
+        raise InvalidRequest(f"{field}: {text!r}, give {example}")
+    values = [int(part) for part in parts]
+    return values * 2 if counts == (1, 2) and len(values) == 1 else values

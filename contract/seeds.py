@@ -1,0 +1,31 @@
+"""Seeds as people write them: ``0-15,20``."""
+
+from __future__ import annotations
+
+import re
+
+MAX_SEED = 2**32 - 1  # StyleGAN's: what RandomState takes
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Numbers and ranges, ends included; raises ``ValueError`` with a sentence."""
+    return [seed for first, last in _ranges(text) for seed in range(first, last + 1)]
+
+
+def count_seeds(text: str) -> int:
+    """How many they are, without making the list."""
+    return sum(last - first + 1 for first, last in _ranges(text))
+
+
+def _ranges(text: str) -> list[tuple[int, int]]:
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not match:
+            raise ValueError(f"seeds {text!r}: give numbers and ranges such as 0-15,20")
+        first = int(match[1])
+        last = int(match[2] or first)
+        if not first <= last <= MAX_SEED:
+            raise ValueError(f"seeds {part!r}: give a rising range from 0 to {MAX_SEED}")
+        found.append((first, last))
+    return found
