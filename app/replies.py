@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -68,7 +68,7 @@ class Replies:
             with contextlib.suppress(RedisError):
                 await self._tell(image_id, GONE)
 
-    async def chunks(self, first: Frame, wait: float, carry_on: CarryOn) -> AsyncIterator[bytes]:
+    async def chunks(self, first: Frame, wait: float, carry_on: CarryOn) -> AsyncGenerator[bytes, None]:
         """The image's bytes from its first frame on, each chunk paid for with a credit when taken.
 
         ``carry_on`` is asked while nothing comes; the id that it gives is where the rest is to come from.

@@ -18,7 +18,9 @@ from pydantic import (
 )
 
 from contract.messages import MAX_SIDE, NAME_PATTERN, PRESETS, Form, Seed, Side, Truncation
-from contract.seeds import MAX_SEED
+from contract.seeds import MAX_SEED, count_seeds, parse_seeds
+
+MAX_SEEDS = 10_000  # of one request
 
 
 def _sides(value: Any) -> tuple[int, int]:
@@ -47,6 +49,26 @@ Resolution = Annotated[
         }
     ),
 ]
+
+
+def _seeds(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if (count := count_seeds(value)) > MAX_SEEDS:
+            raise ValueError(f"{count} seeds, at most {MAX_SEEDS} are taken at once")
+        value = parse_seeds(value)
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError('give a list of seeds, or numbers and ranges such as "0-15,20"')
+    if len(value) > MAX_SEEDS:
+        raise ValueError(f"{len(value)} seeds, at most {MAX_SEEDS} are taken at once")
+    if any(
+        isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED for seed in value
+    ):
+        raise ValueError(f"give whole numbers from 0 to {MAX_SEED}")
+    if len(set(value)) < len(value):
+        raise ValueError("a seed stands there twice: give each once")
+    return tuple(value)
 
 
 def _region(value: Any) -> Any:
@@ -101,6 +123,9 @@ class GenerateBody(Body):
         default_factory=lambda: secrets.randbelow(MAX_SEED + 1),
         description="which picture; random when absent, and told in X-Seed",
     )
+    seeds: Annotated[tuple[int, ...] | None, BeforeValidator(_seeds)] = Field(
+        None, description='several, as a list or as text such as "0-15,20": the answer is a zip'
+    )
     resolution: Resolution = Field((256, 256), description="N, or [width, height], in pixels")
     truncation: Truncation = Field(
         1.0, description="1: the model as it is; toward 0: nearer to its mean picture, less varied"
@@ -122,6 +147,12 @@ class GenerateBody(Body):
     def form(self) -> Form:
         """What becomes of the pixels."""
         return Form(format=self.format)
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> GenerateBody:
+        if {"seed", "seeds"} <= self.model_fields_set:
+            raise ValueError("seed and seeds: give one of them")
+        return self
 
     @model_validator(mode="after")
     def _inside(self) -> GenerateBody:

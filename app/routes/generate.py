@@ -1,4 +1,4 @@
-"""POST /generate: one seed, one image, streamed."""
+"""POST /generate: one seed, one image, streamed; several, a zip of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from fastapi.responses import Response
 from app.images import Picture, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Use
+from app.zips import zip_response
 
 router = APIRouter(tags=["images"])
 
 
 @router.post(
     "/generate",
-    summary="Draw one image",
+    summary="Draw images",
     response_class=Response,
     responses={
-        200: {"content": {"image/png": {}}, "description": "the image"},
+        200: {
+            "content": {"image/png": {}, "image/webp": {}, "image/jpeg": {}, "application/zip": {}},
+            "description": "the image, or of several seeds a zip",
+        },
         404: {"description": "no such model"},
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
@@ -28,6 +32,9 @@ async def generate(body: GenerateBody, use: Use) -> Response:
     curl -d '{"seed": 42, "resolution": 512}' -H 'Content-Type: application/json' \
              localhost:8000/generate -o seed0042.png
     """
-    picture = Picture(use.model(body.model), body.seed, body.truncation, *body.sides, body.form)
-    check_size(picture.columns, picture.rows, picture.form, use.settings)
-    return await image_response(picture, use)
+    model, (columns, rows) = use.model(body.model), body.sides
+    check_size(columns, rows, body.form, use.settings)
+    pictures = [
+        Picture(model, seed, body.truncation, columns, rows, body.form) for seed in body.seeds or (body.seed,)
+    ]
+    return await (zip_response(pictures, use) if body.seeds else image_response(pictures[0], use))

@@ -38,9 +38,12 @@ class Parameters(BaseModel):
     truncation: float = 1.0
 
 
-@router.api_route(
-    "/images/{model}/{seed}.{suffix}",
-    methods=["GET", "HEAD"],
+URL = "/images/{model}/{seed}.{suffix}"
+
+
+@router.head(URL, include_in_schema=False)
+@router.get(
+    URL,
     summary="One image as a URL",
     response_class=Response,
     responses={

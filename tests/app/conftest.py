@@ -59,6 +59,11 @@ class Api:
     painter: Painter
 
     @property
+    def strict(self) -> httpx.AsyncClient:
+        """A client that is told of a broken connection as an exception."""
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test")
+
+    @property
     def services(self) -> Services:
         services: Services = self.app.state.services
         return services

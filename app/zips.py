@@ -1,0 +1,119 @@
+"""Several images as one zip, sent while they are drawn: stored, no temporary file, the same bytes always."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zipfile
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from fastapi.responses import StreamingResponse
+
+from app.coalesce import ALONE_PIXELS
+from app.errors import ServiceError
+from app.images import Picture, first_frame, image_bytes, successor
+from app.replies import BrokenImageError
+from app.services import Services
+from contract.messages import SUFFIXES
+
+ASKED_AHEAD = 96  # small images, so that batches fill up while others are drawn and sent
+
+
+class Sink:
+    """What zipfile writes to: a stream that cannot seek, emptied as it fills."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def write(self, data: bytes) -> int:
+        """Keeps the bytes."""
+        self._written += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def take(self) -> bytes:
+        """What was written since."""
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+
+async def zip_response(pictures: Sequence[Picture], use: Services) -> StreamingResponse:
+    """The zip of all pictures, in their order; raises what keeps the first one from being drawn."""
+    parts = zip_parts(pictures, use)
+    first = await anext(parts)
+
+    async def rest() -> AsyncGenerator[bytes, None]:
+        async with aclosing(parts):
+            yield first
+            try:
+                async for part in parts:
+                    yield part
+            except ServiceError as error:  # too late for an answer of its own
+                raise BrokenImageError(error.detail) from error
+
+    model = pictures[0].model
+    tags = hashlib.sha256("".join(picture.etag for picture in pictures).encode()).hexdigest()[:32]
+    headers = {
+        "X-Model": f"{model.name}@{model.short_digest}",
+        "ETag": f'"{tags}"',
+        "Content-Disposition": f'attachment; filename="{model.name}.zip"',
+    }
+    return StreamingResponse(rest(), headers=headers, media_type="application/zip")
+
+
+async def zip_parts(pictures: Sequence[Picture], use: Services) -> AsyncGenerator[bytes, None]:
+    """The zip's bytes; an image that fails breaks them off, so that a short zip never looks whole."""
+    sink = Sink()
+    archive = zipfile.ZipFile(sink, "w")  # type: ignore[call-overload]
+    entries = large_entries if pictures[0].shape.pixels > ALONE_PIXELS else small_entries
+    async with aclosing(entries(archive, pictures, use)) as written:
+        async for _ in written:
+            if part := sink.take():
+                yield part
+    archive.close()
+    yield sink.take()
+
+
+async def small_entries(
+    archive: zipfile.ZipFile, pictures: Sequence[Picture], use: Services
+) -> AsyncGenerator[None, None]:
+    """Many are asked for at once, so that they are drawn in batches."""
+    waiting = deque(pictures)
+    asked: deque[tuple[Picture, asyncio.Task[bytes]]] = deque()
+    try:
+        while waiting or asked:
+            while waiting and len(asked) < ASKED_AHEAD:
+                picture = waiting.popleft()
+                asked.append((picture, asyncio.create_task(image_bytes(picture, use))))
+            picture, task = asked[0]
+            archive.writestr(entry(picture), await task)
+            asked.popleft()
+            yield
+    finally:
+        for _, task in asked:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in asked), return_exceptions=True)
+
+
+async def large_entries(
+    archive: zipfile.ZipFile, pictures: Sequence[Picture], use: Services
+) -> AsyncGenerator[None, None]:
+    """One after the other, each as it is painted."""
+    for picture in pictures:
+        first = await first_frame(picture, use)
+        chunks = use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
+        async with aclosing(chunks):
+            with archive.open(entry(picture), "w", force_zip64=True) as file:
+                async for chunk in chunks:
+                    file.write(chunk)
+                    yield
+
+
+def entry(picture: Picture) -> zipfile.ZipInfo:
+    """``seed0042.png``, of a fixed date: a ZipInfo's own is 1980-01-01."""
+    return zipfile.ZipInfo(f"seed{picture.seed:04d}.{SUFFIXES[picture.form.format]}")
