@@ -125,10 +125,6 @@ class TrainingConfig:
     bcr_real: float = 0.2  # lambda_real of balanced consistency; paper 10, at another output scale
     bcr_fake: float = 0.2  # lambda_fake
     bcr_ramp_kimg: float = 0.0  # both lambdas rise from 0 over that many thousand pictures
-    agreement: float = (
-        3.0  # lambda of the patches' disagreement where they overlap (model/generator.py): without
-    )
-    # it neighbours paint different things there, and their mean is duller than what lies beside it
     augment: str = "colour,translation,cutout"  # DiffAugment's transforms, in this order; "" for none
     augment_probability: float = 1.0  # share of pictures that are transformed (paper: 0.8)
     ema_half_life_kimg: float = 20.0  # half-life of the averaged generator, thousand pictures

@@ -101,12 +101,8 @@ class Generator(nn.Module):
             h = block(h, w)  # [B, L, D]
         return cast(Tensor, self.norm(h, w))  # [B, L, D]
 
-    def paint(self, y: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        """Tokens [B, L, D] to the pixels of a window [B, 3, H, W], about -1..1, and how far patches disagree.
-
-        The disagreement is the mean over pixels of sum_c weight_c (siren_c - picture)^2, zero where one
-        patch paints alone: a scalar.
-        """
+    def paint(self, y: Tensor, window: Window) -> Tensor:
+        """Tokens [B, L, D] to the pixels of a window [B, 3, H, W], about -1..1."""
         columns, rows, grid = window.columns, window.rows, self.config.grid
         cells = [row.cell * grid + column.cell for row in rows.reaches for column in columns.reaches]
         v = _pairs(columns.padded_places, rows.padded_places).to(y.device)  # [C, n_y n_x, 2]
@@ -114,37 +110,23 @@ class Generator(nn.Module):
         sizes = (len(rows.reaches), len(columns.reaches), rows.widest, columns.widest)
         rgb = torch.unflatten(torch.unflatten(rgb, 2, sizes[2:]), 1, sizes[:2])  # [B, c_y, c_x, n_y, n_x, 3]
         painted = rgb.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)  # [B, 3, c_y n_y, c_x n_x]
-        picture = _stitched(painted, window)  # [B, 3, H, W]
-        # sum_c weight_c (siren_c - picture)^2 = sum_c weight_c siren_c^2 - picture^2
-        disagreement = (_stitched(painted.square(), window) - picture.square()).mean()
-        return picture, disagreement
+        across = painted @ columns.stitching.to(painted)  # [B, 3, c_y n_y, W]
+        return rows.stitching.T.to(painted) @ across  # [B, 3, H, W]
 
     def forward(self, z: Tensor, windows: Sequence[Window] = ()) -> Tensor:
         """Latents [B, z_dim] to pictures [B, 3, r, r], about -1..1, at the native resolution r.
 
         With ``windows``, V of the same size, B / V pictures are painted through each, in their order.
         """
-        return self.painted(z, windows)[0]
-
-    def painted(self, z: Tensor, windows: Sequence[Window] = ()) -> tuple[Tensor, Tensor]:
-        """The same, and the mean of the patches' disagreement, a scalar (``paint``)."""
         y = self.tokens(self.mapping(z))  # [B, L, D]
         windows = windows or (self.native,)
-        views = [self.paint(*pair) for pair in zip(y.chunk(len(windows)), windows, strict=True)]
-        pictures, disagreements = zip(*views, strict=True)
-        return torch.cat(pictures), torch.stack(disagreements).mean()
+        return torch.cat([self.paint(*pair) for pair in zip(y.chunk(len(windows)), windows, strict=True)])
 
     @torch.no_grad()
     def measure_w_mean(self, samples: int = 4096) -> None:
         """Sets ``w_mean`` to the mean style of that many latents, the same ones each time."""
         z = torch.randn(samples, self.config.z_dim, generator=torch.Generator().manual_seed(0))
         self.w_mean.copy_(self.mapping(z.to(self.w_mean.device)).mean(0))
-
-
-def _stitched(painted: Tensor, window: Window) -> Tensor:
-    """What all cells painted, [B, 3, c_y n_y, c_x n_x], summed with their weights: [B, 3, H, W]."""
-    across = painted @ window.columns.stitching.to(painted)  # [B, 3, c_y n_y, W]
-    return window.rows.stitching.T.to(painted) @ across  # [B, 3, H, W]
 
 
 def _pairs(across: Tensor, down: Tensor) -> Tensor:

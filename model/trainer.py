@@ -78,10 +78,10 @@ class Trainer:
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.adam_g, self.adam_d = self._adam(self.generator), self._adam(self.discriminator)
         self.images_seen = 0
-        self._g: Callable[..., tuple[Tensor, Tensor]] = self.generator.painted
+        self._g: Callable[..., Tensor] = self.generator
         self._d: Callable[..., Tensor] = self.discriminator
         if compiler != "off":
-            self._g = torch.compile(self.generator.painted, mode=compiler)
+            self._g = torch.compile(self.generator, mode=compiler)
             self._d = torch.compile(self.discriminator, mode=compiler)
 
     def networks(self) -> tuple[Generator, Discriminator]:
@@ -97,7 +97,7 @@ class Trainer:
         # D: min over D of  E[softplus(-D(T(x)))] + E[softplus(D(T(G(z))))] + bCR
         self.discriminator.power_iterate()
         d_step = self._update(self.adam_d, lambda part: self._discriminator_objective(draws, part))
-        # G: min over G of  E[softplus(-D(T(G(z))))] + lambda E[disagreement of patches], D's weights fixed
+        # G: min over G of  E[softplus(-D(T(G(z))))], D's weights fixed
         self.discriminator.requires_grad_(False)
         g_step = self._update(self.adam_g, lambda part: self._generator_objective(draws, part))
         self.discriminator.requires_grad_(True)
@@ -106,14 +106,14 @@ class Trainer:
         decay = ema_decay(settings.batch, self.images_seen, settings.ema_half_life_kimg, settings.ema_rampup)
         ema_update(self.average, self.generator, decay)
         _, loss_d, consistency, logit_real, logit_fake = d_step
-        return StepLosses(loss_d, g_step[1], consistency, logit_real, logit_fake)
+        return StepLosses(loss_d, g_step[0], consistency, logit_real, logit_fake)
 
     def _discriminator_objective(self, draws: Draws, part: slice) -> Tensor:
         """Objective, logistic loss, bCR and both mean logits of a part of the batch: [5]."""
         settings = self.config.training
         real = draws.real[:, part].flatten(0, 1)  # [b, 3, r, r]
         with torch.no_grad():
-            fake, _ = self._g(draws.z[0][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
+            fake = self._g(draws.z[0][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
         plain = torch.cat((real, fake.to(real.dtype)))  # [2b, 3, r, r]
         u = draws.u[:2][:, :, part].flatten(0, 2)  # [2b, DRAWS]
         changed = augment(plain, u, settings.policy, settings.augment_probability)
@@ -134,13 +134,12 @@ class Trainer:
         return torch.stack((loss + consistency, loss, consistency, t_real.mean(), t_fake.mean()))
 
     def _generator_objective(self, draws: Draws, part: slice) -> Tensor:
-        """Objective and logistic loss of a part of the batch: [2]."""
+        """Logistic loss of a part of the batch: [1]."""
         settings = self.config.training
-        fake, disagreement = self._g(draws.z[1][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
+        fake = self._g(draws.z[1][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
         u = draws.u[2][:, part].flatten(0, 1)  # [b, DRAWS]
         changed = augment(fake, u, settings.policy, settings.augment_probability)
-        loss = losses.generator_loss(self._d(changed, self._places(draws, part)).float())
-        return torch.stack((loss + settings.agreement * disagreement.float(), loss))
+        return losses.generator_loss(self._d(changed, self._places(draws, part)).float())[None]
 
     def _places(self, draws: Draws, part: slice) -> Tensor:
         """What D is told of each picture of a part: [b, 3]."""

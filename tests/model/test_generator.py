@@ -81,25 +81,6 @@ def test_each_window_shows_its_share_of_the_batch(blended: Generator) -> None:
     torch.testing.assert_close(crop, blended(z[3:], windows[1:]))
 
 
-def test_disagreement_is_the_weighted_spread_of_the_patches_colours(blended: Generator) -> None:
-    """By loops: sum over cells of weight (colour - picture)^2, mean over pixels and channels."""
-    z, places = torch.randn(1, 8), [(i + 0.5) / 16 for i in range(16)]
-    tokens = naive.tokens(blended, naive.array(z[0]))
-    picture = naive.sampled(blended, tokens, places, places)
-    total = 0.0
-    for row, column in product(range(4), range(4)):
-        v = [[2 * (4 * x - column) - 1, 2 * (4 * y - row) - 1] for y in places for x in places]
-        colours = naive.siren(blended.siren, tokens[4 * row + column], np.array(v)).reshape(16, 16, 3)
-        for (j, y), (i, x) in product(enumerate(places), enumerate(places)):
-            weight = naive.share(4 * x, column, 4, 0.25) * naive.share(4 * y, row, 4, 0.25)
-            total += weight * ((colours[j, i] - picture[j, i]) ** 2).sum()
-    assert float(blended.painted(z)[1]) == pytest.approx(total / (16 * 16 * 3), rel=1e-3)
-
-
-def test_patches_side_by_side_never_disagree(generator: Generator) -> None:
-    assert float(generator.painted(torch.randn(2, 8))[1]) == pytest.approx(0, abs=1e-7)
-
-
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (1, 3), (3, 0), (2, 1)])
 def test_a_token_paints_exactly_its_rectangle(
     generator: Generator, monkeypatch: pytest.MonkeyPatch, row: int, column: int

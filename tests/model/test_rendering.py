@@ -89,7 +89,7 @@ def test_the_native_size_is_the_generators_own_picture(
 
 def test_training_and_rendering_paint_alike_above_it(blended: Generator) -> None:
     tokens = torch.randn(2, 16, 16)
-    trained = blended.paint(tokens, Window.whole(100, 70, blended.config))[0].permute(0, 2, 3, 1)
+    trained = blended.paint(tokens, Window.whole(100, 70, blended.config)).permute(0, 2, 3, 1)
     assert (render(blended, tokens, 100, 70) - (trained * 127.5 + 127.5).clamp(0, 255)).abs().max() <= 1
 
 
@@ -255,7 +255,7 @@ def test_overlapping_patches_leave_no_edge_where_they_meet(blended: Generator) -
     found = {}
     for name, generator in (("hard", hard), ("blended", blended)):
         window = Window.whole(side, side, generator.config)
-        steps = generator.paint(tokens, window)[0].diff(dim=3).abs().mean((0, 1, 2))
+        steps = generator.paint(tokens, window).diff(dim=3).abs().mean((0, 1, 2))
         borders = torch.tensor([side // 4 * cell - 1 for cell in (1, 2, 3)])
         found[name] = float(steps[borders].mean() / (steps[borders - 1] + steps[borders + 1]).mean() * 2)
     assert found["blended"] == pytest.approx(1, abs=0.02)

@@ -113,18 +113,18 @@ def test_real_and_generated_pictures_share_their_views(
     tiny: Config, noise: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, real, fake = Trainer(tiny, seed=0, device=CPU), [], []
-    batch, painted = Pictures.batch, trainer._g
+    batch, forward = Pictures.batch, trainer.generator.forward
 
     def spy_batch(self: Pictures, *args: Any) -> torch.Tensor:
         real.append(args[4])
         return batch(self, *args)
 
-    def spy_painted(z: torch.Tensor, windows: tuple[Window, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    def spy_forward(z: torch.Tensor, windows: tuple[Window, ...]) -> torch.Tensor:
         fake.append((windows[0].columns.pixels.first, windows[0].rows.pixels.first))
-        return painted(z, windows)
+        return forward(z, windows)
 
     monkeypatch.setattr(Pictures, "batch", spy_batch)
-    monkeypatch.setattr(trainer, "_g", spy_painted)
+    monkeypatch.setattr(trainer.generator, "forward", spy_forward)
     for _ in range(12):
         trainer.step(noise)
     assert fake == [(2 * view.x + 2, 2 * view.y + 2) for (view,) in real for _ in ("D", "G")]
