@@ -1,6 +1,7 @@
 """Every refusal of the service, as RFC 9457 problem+json, from one table.
 
 ServiceError
+├── BadRequest       400  a URL that a standard does not know (IIIF)
 ├── InvalidRequest   422  a field is wrong: the detail says what to change
 ├── NotFound         404  no such model, dataset or job
 ├── Conflict         409  a name is taken, a job has ended
@@ -37,6 +38,12 @@ class ServiceError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.more = more  # further members of the problem object
+
+
+class BadRequest(ServiceError):
+    """400."""
+
+    status, title = 400, "Bad request"
 
 
 class InvalidRequest(ServiceError):

@@ -13,9 +13,9 @@ from fastapi.staticfiles import StaticFiles
 
 from app import errors
 from app.coalesce import Coalescer, Publish
-from app.middleware import BodyLimit, RequestId
+from app.middleware import BodyLimit, OpenToPages, RequestId
 from app.replies import BLOCK_SECONDS, Replies
-from app.routes import datasets, generate, images, jobs, models, status
+from app.routes import datasets, generate, iiif, images, jobs, models, status
 from app.services import Fleet, Services
 from app.settings import AppSettings
 from contract.jobs import JobStore
@@ -53,8 +53,9 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     )
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(OpenToPages)
     app.add_middleware(RequestId)
-    for noun in (generate, images, datasets, jobs, models, status):
+    for noun in (generate, images, iiif, datasets, jobs, models, status):
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app

@@ -1,9 +1,10 @@
-"""Around every request: its id, and a limit on its body."""
+"""Around every request: its id, a limit on its body, and whom a browser lets read the answer."""
 
 from __future__ import annotations
 
 import re
 import uuid
+from typing import ClassVar
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,3 +66,28 @@ class BodyLimit:
             return message
 
         await self.app(scope, receive_limited, send)
+
+
+class OpenToPages:
+    """Lets pages of any site read what lies under /iiif/, refusals too, as viewers need it (CORS)."""
+
+    HEADERS: ClassVar = {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+        "Access-Control-Allow-Headers": "*",
+        "Access-Control-Expose-Headers": "ETag, Link, X-Model, X-Request-ID, X-Seed",
+    }
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+
+        async def send_open(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self.HEADERS)
+            await send(message)
+
+        is_open = scope["type"] == "http" and scope["path"].startswith("/iiif/")
+        await self.app(scope, receive, send_open if is_open else send)

@@ -19,6 +19,9 @@ class AppSettings(SharedSettings):
     max_whole_pixels: int = Field(
         2**24, ge=1, description="pixels of one image that is made whole first (WebP, JPEG, turned, grey)"
     )
+    iiif_side: int = Field(
+        MAX_SIDE, ge=32, le=MAX_SIDE, description="pixels of a side of what IIIF viewers zoom into"
+    )
     gather_seconds: float = Field(
         0.002, ge=0, description="how long a request waits for others to be drawn with"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
 
 READY = "Ctrl-C stops everything."
 
@@ -119,3 +124,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def http(service: Service) -> Iterator[httpx.Client]:
     with service.http() as client:
         yield client
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A real Chromium without a window."""
+    if CHROMIUM is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "no Chromium here: install the package chromium"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.acceptance.conftest import Service
 
 pytestmark = pytest.mark.acceptance
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-
 
 @pytest.fixture
-def page(service: Service) -> Iterator[Page]:
-    if CHROMIUM is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "no Chromium here: install the package chromium"
-        )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1100, "height": 1000})
-        page.set_default_timeout(60_000)
-        page.goto(f"http://127.0.0.1:{service.port}/#seed=0&truncation=1&size=333x200")
-        yield page
-        browser.close()
+def page(service: Service, browser: Browser) -> Page:
+    page = browser.new_page(viewport={"width": 1100, "height": 1000})
+    page.set_default_timeout(60_000)
+    page.goto(f"http://127.0.0.1:{service.port}/#seed=0&truncation=1&size=333x200")
+    return page
 
 
 def test_the_grid_draws_and_a_seed_opens_large(page: Page) -> None:
