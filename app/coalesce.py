@@ -11,12 +11,26 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from app.errors import Unavailable
 from app.replies import Replies
-from contract.messages import COLOUR_PNG, Form, ImageBatch, ImageItem, Position, Side
+from contract.messages import (
+    BEGINNING,
+    COLOUR_PNG,
+    Composition,
+    Form,
+    Grid,
+    ImageBatch,
+    ImageItem,
+    Order,
+    Position,
+    Side,
+    Walk,
+)
 from contract.stream import Frame, Kind
 
 log = logging.getLogger(__name__)
@@ -26,7 +40,7 @@ ALONE_PIXELS = 2**18  # a larger image is a batch of its own: it needs credits, 
 
 BATCHES_PER_WORKER = 2  # unanswered at a time: one is drawn, one is there when it is done
 
-Publish = Callable[[ImageBatch], Awaitable[None]]
+Publish = Callable[[Order], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -82,27 +96,37 @@ class Coalescer:
 
         Raises ``Unavailable`` if too many wait already, nothing can be queued, or no answer comes.
         """
+        item = ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=truncation)
+        return await self._first(item.id, shape.pixels, lambda: self._gather(shape, item))
+
+    async def compose(self, model: str, digest: str, what: Grid | Walk) -> Frame:
+        """The same for one file of several seeds, which is gathered with nothing."""
+        order_id = uuid.uuid4().hex
+        sending = partial(self._compose, order_id, model, digest, what, BEGINNING)
+        return await self._first(order_id, what.pixels, lambda: self._soon(sending()))
+
+    async def _first(self, order_id: str, pixels: int, ask: Callable[[], None]) -> Frame:
+        """Asks, if there is room for so many pixels more, and waits for the first frame."""
         if len(self.replies) >= self.max_waiting:
             raise Unavailable(f"{self.max_waiting} images are waiting already: try again later")
-        if self.replies.pixels and self.replies.pixels + shape.pixels > self.max_waiting_pixels:
+        if self.replies.pixels and self.replies.pixels + pixels > self.max_waiting_pixels:
             raise Unavailable(
                 f"{self.replies.pixels} pixels are waiting already, of {self.max_waiting_pixels}: "
                 "try again later, or ask for a smaller image",
                 retry_after=10,
             )
-        item = ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=truncation)
-        queue = self.replies.expect(item.id, shape.pixels)
+        queue = self.replies.expect(order_id, pixels)
         answered = False
         try:
-            self._gather(shape, item)
+            ask()
             first = await asyncio.wait_for(queue.get(), self.answer_seconds)
             answered = True
         except TimeoutError:
             raise Unavailable("no worker answered in time: try again, or ask for a smaller image") from None
         finally:
-            self._answered(item.id)
+            self._answered(order_id)
             if not answered:
-                await asyncio.shield(self.replies.forget(item.id, complete=False))
+                await asyncio.shield(self.replies.forget(order_id, complete=False))
         return first
 
     def _gather(self, shape: Shape, item: ImageItem) -> None:
@@ -139,7 +163,10 @@ class Coalescer:
         batch_id = items[0].id
         self._unanswered[batch_id] = {item.id for item in items}
         self._batch_of.update((item.id, batch_id) for item in items)
-        task = asyncio.get_running_loop().create_task(self._publish(shape, items))
+        self._soon(self._publish(shape, items))
+
+    def _soon(self, sending: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(sending)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
@@ -160,23 +187,44 @@ class Coalescer:
         await self._publish(shape, [item], position)
         return item.id
 
-    async def _publish(self, shape: Shape, items: list[ImageItem], position: Position | None = None) -> None:
-        now = time.time()
+    async def carry_on_composition(
+        self, model: str, digest: str, what: Grid | Walk, position: Position
+    ) -> str:
+        """The same for one file of several seeds."""
+        order_id = uuid.uuid4().hex
+        self.replies.expect(order_id, what.pixels)
+        await self._compose(order_id, model, digest, what, position)
+        return order_id
+
+    async def _publish(self, shape: Shape, items: list[ImageItem], position: Position = BEGINNING) -> None:
         batch = ImageBatch(
-            reply_to=self.replies.id,
             model=shape.model,
             digest=shape.digest,
             columns=shape.columns,
             rows=shape.rows,
             form=shape.form,
             items=tuple(items),
-            position=position or Position(),
-            sent_at=now,
-            deadline=now + self.answer_seconds,
+            position=position,
+            **self._address(),
         )
+        await self._queue(batch, [item.id for item in items])
+
+    async def _compose(
+        self, order_id: str, model: str, digest: str, what: Grid | Walk, position: Position
+    ) -> None:
+        order = Composition(
+            id=order_id, model=model, digest=digest, what=what, position=position, **self._address()
+        )
+        await self._queue(order, [order_id])
+
+    def _address(self) -> dict[str, Any]:
+        now = time.time()
+        return {"reply_to": self.replies.id, "sent_at": now, "deadline": now + self.answer_seconds}
+
+    async def _queue(self, order: Order, ids: list[str]) -> None:
         try:
-            await self.publish(batch)
+            await self.publish(order)
         except Exception:
-            log.exception("a batch of %d images could not be queued", len(items))
-            for item in items:
-                self.replies.deliver(Frame(item.id, Kind.ERROR, meta={"code": "not_queued"}))
+            log.exception("%s of %d could not be queued", type(order).__name__, len(ids))
+            for order_id in ids:
+                self.replies.deliver(Frame(order_id, Kind.ERROR, meta={"code": "not_queued"}))

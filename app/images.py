@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from fastapi.responses import Response, StreamingResponse
 from redis import RedisError
 
-from app.coalesce import Shape
+from app.coalesce import Coalescer, Shape
 from app.errors import Internal, InvalidRequest, Unavailable
 from app.metrics import ANSWER_SECONDS, BATCH_IMAGES, IMAGES
 from app.replies import CarryOn
 from app.services import Services
 from app.settings import AppSettings
-from contract.messages import COLOUR_PNG, Form, Position, Side
+from contract.messages import COLOUR_PNG, Form, Grid, Position, Side, Walk
 from contract.models import PublishedModel
 from contract.presence import beats
 from contract.queue import GENERATE
@@ -45,6 +45,11 @@ class Picture:
         return f'"{hashlib.sha256(named.encode()).hexdigest()[:32]}"'
 
     @property
+    def media_type(self) -> str:
+        """Of its file."""
+        return MEDIA_TYPES[self.form.format]
+
+    @property
     def shape(self) -> Shape:
         """What it shares with those that it can be drawn with."""
         return Shape(self.model.name, self.model.digest, self.columns, self.rows, self.form)
@@ -56,6 +61,50 @@ class Picture:
             "X-Model": f"{self.model.name}@{self.model.short_digest}",
             "ETag": self.etag,
         }
+
+    async def ask(self, coalescer: Coalescer) -> Frame:
+        """Its first frame."""
+        return await coalescer.submit(self.shape, self.seed, self.truncation)
+
+    async def carry_on(self, coalescer: Coalescer, position: Position) -> str:
+        """The rest from another worker: the id of its frames."""
+        return await coalescer.carry_on(self.shape, self.seed, self.truncation, position)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """One file of several seeds, and what its bytes follow from."""
+
+    model: PublishedModel
+    what: Grid | Walk
+
+    @property
+    def etag(self) -> str:
+        """Strong: equal tags, equal bytes."""
+        named = repr((BYTES_VERSION, self.model.digest, self.what))
+        return f'"{hashlib.sha256(named.encode()).hexdigest()[:32]}"'
+
+    @property
+    def media_type(self) -> str:
+        """Of its file."""
+        if isinstance(self.what, Grid):
+            return "image/png"
+        return "image/apng" if self.what.format == "png" else "image/webp"
+
+    def headers(self) -> dict[str, str]:
+        """What is known of it before it is drawn."""
+        return {"X-Model": f"{self.model.name}@{self.model.short_digest}", "ETag": self.etag}
+
+    async def ask(self, coalescer: Coalescer) -> Frame:
+        """Its first frame."""
+        return await coalescer.compose(self.model.name, self.model.digest, self.what)
+
+    async def carry_on(self, coalescer: Coalescer, position: Position) -> str:
+        """The rest from another worker: the id of its frames."""
+        return await coalescer.carry_on_composition(self.model.name, self.model.digest, self.what, position)
+
+
+Drawable = Picture | Composed
 
 
 def check_size(columns: Side, rows: Side, form: Form, settings: AppSettings) -> None:
@@ -76,30 +125,49 @@ def check_size(columns: Side, rows: Side, form: Form, settings: AppSettings) -> 
         raise InvalidRequest(f"format: a WebP's side is {MAX_WEBP_SIDE} at most, ask for PNG")
 
 
-async def image_response(picture: Picture, use: Services, headers: dict[str, str] | None = None) -> Response:
+def check_composition(what: Grid | Walk, settings: AppSettings) -> None:
+    """Raises ``InvalidRequest`` if what is made of several seeds is over the service's limits."""
+    check_size(what.columns, what.rows, COLOUR_PNG, settings)
+    limit, about = settings.max_pixels, ""
+    if isinstance(what, Grid):
+        if max(what.width, what.height) > settings.max_side:
+            raise InvalidRequest(
+                f"resolution: the grid would be {what.width}x{what.height}, a side may be {settings.max_side}"
+            )
+    else:
+        if what.frames > settings.max_frames:
+            raise InvalidRequest(f"frames: {what.frames}, at most {settings.max_frames} are drawn")
+        form = Form(format=what.format, quality="gray")  # a frame is made whole before it is sent
+        check_size(what.columns, what.rows, form, settings)
+        if what.format == "webp":
+            limit, about = min(limit, settings.max_whole_pixels), " in this format (png may be larger)"
+    if what.pixels > limit:
+        raise InvalidRequest(f"resolution: {what.pixels} pixels in all, at most {limit} are drawn{about}")
+
+
+async def image_response(picture: Drawable, use: Services, headers: dict[str, str] | None = None) -> Response:
     """The image: a small one whole, with its length; a larger one as it is painted."""
     first = await first_frame(picture, use)
-    media_type = MEDIA_TYPES[picture.form.format]
     told = picture.headers() | {"Server-Timing": server_timing(first)} | (headers or {})
     if first.kind is Kind.LAST:
         await use.replies.forget(first.id, complete=True)
-        return Response(first.payload, headers=told, media_type=media_type)
+        return Response(first.payload, headers=told, media_type=picture.media_type)
     chunks = use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
-    return StreamingResponse(chunks, headers=told, media_type=media_type)
+    return StreamingResponse(chunks, headers=told, media_type=picture.media_type)
 
 
-async def image_bytes(picture: Picture, use: Services) -> bytes:
+async def image_bytes(picture: Drawable, use: Services) -> bytes:
     """The image whole, for what is made of several."""
     first = await first_frame(picture, use)
     chunks = use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
     return b"".join([chunk async for chunk in chunks])
 
 
-async def first_frame(picture: Picture, use: Services) -> Frame:
+async def first_frame(picture: Drawable, use: Services) -> Frame:
     """Queues it and waits until it begins to come; raises what keeps it from that."""
     use.require_fleet()
     with ANSWER_SECONDS.time():
-        first = await use.coalescer.submit(picture.shape, picture.seed, picture.truncation)
+        first = await picture.ask(use.coalescer)
     try:
         refuse_errors(first)
     except BaseException:
@@ -110,7 +178,7 @@ async def first_frame(picture: Picture, use: Services) -> Frame:
     return first
 
 
-def successor(picture: Picture, use: Services) -> CarryOn:
+def successor(picture: Drawable, use: Services) -> CarryOn:
     """Who goes on with a picture whose worker has died."""
 
     async def carry_on(worker: str, position: Position) -> str | None:
@@ -120,7 +188,7 @@ def successor(picture: Picture, use: Services) -> CarryOn:
             return None  # nobody can be asked now
         if lives:
             return None
-        return await use.coalescer.carry_on(picture.shape, picture.seed, picture.truncation, position)
+        return await picture.carry_on(use.coalescer, position)
 
     return carry_on
 

@@ -15,13 +15,13 @@ from app import errors
 from app.coalesce import Coalescer, Publish
 from app.middleware import BodyLimit, OpenToPages, RequestId
 from app.replies import BLOCK_SECONDS, Replies
-from app.routes import datasets, generate, iiif, images, jobs, models, status
+from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status
 from app.services import Fleet, Services
 from app.settings import AppSettings
 from contract.jobs import JobStore
-from contract.messages import ImageBatch
+from contract.messages import ImageBatch, Order
 from contract.models import ModelLibrary
-from contract.queue import GENERATE, GENERATE_TASK, make_celery
+from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, make_celery
 from contract.redis_client import command_client
 
 
@@ -55,7 +55,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(OpenToPages)
     app.add_middleware(RequestId)
-    for noun in (generate, images, iiif, datasets, jobs, models, status):
+    for noun in (generate, images, interpolate, iiif, datasets, jobs, models, status):
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
@@ -97,12 +97,13 @@ def make_services(settings: AppSettings, patient: redis.asyncio.Redis) -> Servic
 
 
 def publisher(celery: Celery) -> Publish:
-    """Queues a batch as one Celery message, in a thread: Celery's client blocks."""
+    """Queues an order as one Celery message, in a thread: Celery's client blocks."""
 
-    def send(batch: ImageBatch) -> None:
-        celery.send_task(GENERATE_TASK, (batch.model_dump(),))
+    def send(order: Order) -> None:
+        task = GENERATE_TASK if isinstance(order, ImageBatch) else COMPOSE_TASK
+        celery.send_task(task, (order.model_dump(),))
 
-    async def publish(batch: ImageBatch) -> None:
-        await asyncio.to_thread(send, batch)
+    async def publish(order: Order) -> None:
+        await asyncio.to_thread(send, order)
 
     return publish

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from contract.messages import MAX_SIDE, NAME_PATTERN, PRESETS, Form, Seed, Side, Truncation
+from contract.messages import MAX_SIDE, NAME_PATTERN, PRESETS, Form, Grid, Seed, Side, Truncation, Walk
 from contract.seeds import MAX_SEED, count_seeds, parse_seeds
 
 MAX_SEEDS = 10_000  # of one request
@@ -134,7 +135,13 @@ class GenerateBody(Body):
     region: Annotated[tuple[int, int, int, int] | None, BeforeValidator(_region)] = Field(
         None, description="[x, y, width, height] in pixels of the whole image: only that part is drawn"
     )
-    format: Literal["png", "webp", "jpeg"] = Field("png", description="png, webp or jpeg (the latter lossy)")
+    format: Literal["png", "webp", "jpeg"] = Field(
+        "png", description="png, webp or jpeg (the latter two lossy)"
+    )
+    layout: Literal["zip", "grid"] = Field("zip", description="of several seeds: a zip, or one PNG of all")
+    across: int | None = Field(
+        None, ge=1, description="pictures in a row of the grid; as many as make it square when absent"
+    )
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -148,10 +155,21 @@ class GenerateBody(Body):
         """What becomes of the pixels."""
         return Form(format=self.format)
 
+    def grid(self) -> Grid:
+        """The layout of several seeds as one picture."""
+        seeds = self.seeds or (self.seed,)
+        across = min(self.across or math.ceil(math.sqrt(len(seeds))), len(seeds))
+        columns, rows = self.sides
+        return Grid(seeds=seeds, truncation=self.truncation, columns=columns, rows=rows, across=across)
+
     @model_validator(mode="after")
     def _one_or_several(self) -> GenerateBody:
         if {"seed", "seeds"} <= self.model_fields_set:
             raise ValueError("seed and seeds: give one of them")
+        if self.layout == "grid" and (self.seeds is None or self.format != "png"):
+            raise ValueError("layout: a grid is a png of several seeds, give seeds and no other format")
+        if self.across and self.layout != "grid":
+            raise ValueError('across: of a grid only, give "layout": "grid" too')
         return self
 
     @model_validator(mode="after")
@@ -164,6 +182,44 @@ class GenerateBody(Body):
                     f"x + width may be {width} and y + height {height} at most"
                 )
         return self
+
+
+class InterpolateBody(Body):
+    """POST /interpolate."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"seeds": [1, 2, 3], "frames": 72, "resolution": 256}]}
+    )
+
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)] = Field(
+        description='the stops, two or more: a list, or text such as "0-3,20"'
+    )
+    frames: int = Field(72, ge=2, description="of the whole animation")
+    resolution: Resolution = Field((256, 256), description="N, or [width, height], in pixels")
+    truncation: Truncation = Field(1.0, description="as in POST /generate")
+    space: Literal["z", "w"] = Field(
+        "z", description="z: along great circles between latents; w: straight between styles, often smoother"
+    )
+    loop: bool = Field(True, description="back to the first seed, and again without end")
+    fps: int = Field(24, ge=1, le=60, description="frames a second")
+    format: Literal["png", "webp"] = Field("png", description="png: APNG, sent as it is painted; webp: lossy")
+    model: str = Field("default", description="a model's name, or `default`")
+
+    @model_validator(mode="after")
+    def _enough(self) -> InterpolateBody:
+        if len(self.seeds) < 2:
+            raise ValueError("seeds: give two or more to walk between")
+        if self.frames < len(self.seeds):
+            raise ValueError(
+                f"frames: {self.frames} do not show {len(self.seeds)} seeds, give as many or more"
+            )
+        return self
+
+    def walk(self) -> Walk:
+        """What is drawn."""
+        width, height = self.resolution
+        given = self.model_dump(exclude={"resolution", "model"})
+        return Walk(columns=Side.whole(width), rows=Side.whole(height), **given)
 
 
 class TrainBody(Body):

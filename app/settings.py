@@ -19,6 +19,7 @@ class AppSettings(SharedSettings):
     max_whole_pixels: int = Field(
         2**24, ge=1, description="pixels of one image that is made whole first (WebP, JPEG, turned, grey)"
     )
+    max_frames: int = Field(1000, ge=2, description="frames of one animation")
     iiif_side: int = Field(
         MAX_SIDE, ge=32, le=MAX_SIDE, description="pixels of a side of what IIIF viewers zoom into"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from contract.messages import SUFFIXES, Form, Side
+from contract.messages import SUFFIXES, Form, Grid, Side, Walk
 from contract.models import ModelLibrary, PublishedModel
 from contract.settings import SharedSettings
+from worker.compositions import pieces
 from worker.encoders import encoder_for
 from worker.engine import Engine, core_count, use_threads
 from worker.images import ahead
@@ -29,6 +30,18 @@ def run_generation(
                 file.write(encoder.strip(strip[0]).data)
             file.write(encoder.end().data)
         print(path)
+
+
+def run_composition(model: str, what: Grid | Walk, out: Path) -> None:
+    """``vitgan interpolate`` and grids: the same bytes as the service sends, into one file."""
+    published = find_model(model)
+    use_threads(1)
+    engine = Engine(ModelLibrary(published.folder.parent), core_count(0))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("wb") as file:
+        for piece in ahead(pieces(what, published.name, published.digest, engine)):
+            file.write(piece.data)
+    print(out)
 
 
 def find_model(model: str) -> PublishedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -152,6 +153,63 @@ def generate(
         columns, rows = Side.part(width, x, w), Side.part(height, y, h)
         form = Form(format=file_format)
         run_generation(model, parse_seeds(seeds), columns, rows, truncation, form, out)
+
+
+@app.command()
+def grid(
+    seeds: Annotated[str, typer.Option(help="Numbers and ranges: 0-15,20.")],
+    out: Annotated[Path, typer.Option(help="The PNG to write.")],
+    resolution: Annotated[str, typer.Option(help="Of each picture: 512 or 333x200.")] = "256",
+    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "emoji-32",
+    truncation: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
+    across: Annotated[int | None, typer.Option(min=1, help="Pictures in a row.")] = None,
+) -> None:
+    """Draw seeds into one PNG, side by side."""
+    from cli.local import run_composition
+    from contract.messages import Grid, Side
+
+    with _Sentences():
+        width, height = parse_resolution(resolution)
+        what = Grid(
+            seeds=(numbers := tuple(parse_seeds(seeds))), truncation=truncation,
+            columns=Side.whole(width), rows=Side.whole(height),
+            across=min(across or math.ceil(math.sqrt(len(numbers))), len(numbers)),
+        )  # fmt: skip
+        run_composition(model, what, out)
+
+
+@app.command()
+def interpolate(
+    seeds: Annotated[str, typer.Option(help="The stops, two or more: 0-3,20.")],
+    out: Annotated[Path, typer.Option(help="The file to write: .png (APNG) or .webp.")],
+    frames: Annotated[int, typer.Option(min=2, help="Of the whole animation.")] = 72,
+    resolution: Annotated[str, typer.Option(help="512 or 333x200.")] = "256",
+    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "emoji-32",
+    truncation: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
+    space: Annotated[
+        Literal["z", "w"], typer.Option(help="z: great circles between latents; w: lines between styles.")
+    ] = "z",
+    loop: Annotated[bool, typer.Option(help="Back to the first seed, without end.")] = True,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="Frames a second.")] = 24,
+) -> None:
+    """Draw a walk from seed to seed, the same bytes as the service sends."""
+    from cli.local import run_composition
+    from contract.messages import Side, Walk
+
+    with _Sentences():
+        width, height = parse_resolution(resolution)
+        numbers = tuple(parse_seeds(seeds))
+        if not 2 <= len(numbers) <= frames:
+            raise ValueError(
+                f"{len(numbers)} seeds in {frames} frames: give two seeds or more, and a frame each"
+            )
+        if out.suffix not in (".png", ".webp"):
+            raise ValueError(f"{out}: give a file that ends in .png or .webp")
+        what = Walk(
+            seeds=numbers, truncation=truncation, columns=Side.whole(width), rows=Side.whole(height),
+            frames=frames, space=space, loop=loop, fps=fps, format="png" if out.suffix == ".png" else "webp",
+        )  # fmt: skip
+        run_composition(model, what, out)
 
 
 @app.command()

@@ -69,6 +69,9 @@ class Position(Message):
     adler: int = 1  # checksum of all strips before it
 
 
+BEGINNING = Position()
+
+
 class ImageItem(Message):
     """One image of a batch."""
 
@@ -94,7 +97,62 @@ class ImageBatch(Order):
     rows: Side
     form: Form = COLOUR_PNG
     items: Annotated[tuple[ImageItem, ...], Field(min_length=1)]
-    position: Position = Position()  # of the one image that another worker began
+    position: Position = BEGINNING  # of the one image that another worker began
+
+
+class Several(Message):
+    """Pictures of several seeds, each ``columns`` x ``rows``, of which one file is made."""
+
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    truncation: Truncation
+    columns: Side
+    rows: Side
+
+
+class Grid(Several):
+    """One PNG with the pictures side by side, ``across`` a row."""
+
+    kind: Literal["grid"] = "grid"
+    across: Annotated[int, Field(ge=1)]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.across * self.columns.count
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return -(-len(self.seeds) // self.across) * self.rows.count
+
+    @property
+    def pixels(self) -> int:
+        """All that is drawn."""
+        return self.width * self.height
+
+
+class Walk(Several):
+    """An animation from seed to seed."""
+
+    kind: Literal["walk"] = "walk"
+    frames: Annotated[int, Field(ge=2)]
+    space: Literal["z", "w"] = "z"
+    loop: bool = True  # back to the first seed, and again
+    fps: Annotated[int, Field(ge=1)] = 24
+    format: Literal["png", "webp"] = "png"
+
+    @property
+    def pixels(self) -> int:
+        """All that is drawn."""
+        return self.frames * self.columns.count * self.rows.count
+
+
+class Composition(Order):
+    """A grid or a walk to draw."""
+
+    id: str  # 32 hex digits: the address of its reply frames
+    what: Annotated[Grid | Walk, Field(discriminator="kind")]
+    position: Position = BEGINNING
 
 
 class TrainRequest(Message):

@@ -1,4 +1,4 @@
-"""Celery's part: two queues, two tasks, and an app that is set up alike on both sides.
+"""Celery's part: two queues, three tasks, and an app that is set up alike on both sides.
 
 Celery only rings. Images answer through ``contract.stream``, jobs are true in ``contract.jobs``: there
 is no result backend.
@@ -12,6 +12,7 @@ GENERATE = "generate"  # queue and task: draw one batch of images
 TRAIN = "train"  # queue and task: a doorbell that carries a job's id
 
 GENERATE_TASK = "vitgan.generate"
+COMPOSE_TASK = "vitgan.compose"  # of the same queue: draw one file of several seeds
 TRAIN_TASK = "vitgan.train"
 
 
@@ -36,7 +37,11 @@ def make_celery(redis_url: str) -> Celery:
             "socket_connect_timeout": 2,
         },
         task_default_queue=GENERATE,
-        task_routes={GENERATE_TASK: {"queue": GENERATE}, TRAIN_TASK: {"queue": TRAIN}},
+        task_routes={
+            GENERATE_TASK: {"queue": GENERATE},
+            COMPOSE_TASK: {"queue": GENERATE},
+            TRAIN_TASK: {"queue": TRAIN},
+        },
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
     )

@@ -28,15 +28,27 @@ def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
 
 
 @torch.inference_mode()
-def sample_tokens(generator: Generator, seeds: Sequence[int], truncations: Sequence[float]) -> Tensor:
-    """Tokens [B, L, D] of those seeds, each the same to the bit whatever else is in the batch."""
-    z = latents(seeds, generator.config.z_dim)
+def styles(generator: Generator, z: Tensor) -> Tensor:
+    """Latents [B, z_dim] to styles w [B, D], each the same to the bit whatever else is in the batch."""
+    w = generator.mapping(_padded(z))
+    return w[: len(z)]
+
+
+@torch.inference_mode()
+def style_tokens(generator: Generator, w: Tensor, truncations: Sequence[float]) -> Tensor:
+    """Styles [B, D], truncated, to tokens [B, L, D]; the same promise."""
     psi = torch.tensor(truncations, dtype=torch.float32)
-    short = max(0, STABLE_ROWS - len(seeds))
-    w = generator.truncate(
-        generator.mapping(F.pad(z, (0, 0, 0, short), value=1.0)), F.pad(psi, (0, short), value=1.0)
-    )
-    return generator.tokens(w, count=len(seeds))
+    return generator.tokens(_padded(generator.truncate(w, psi)), count=len(w))
+
+
+def sample_tokens(generator: Generator, seeds: Sequence[int], truncations: Sequence[float]) -> Tensor:
+    """Tokens [B, L, D] of those seeds; the same promise."""
+    return style_tokens(generator, styles(generator, latents(seeds, generator.config.z_dim)), truncations)
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """Rows of ones below, up to ``STABLE_ROWS``."""
+    return F.pad(rows, (0, 0, 0, max(0, STABLE_ROWS - len(rows))), value=1.0)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from contract.messages import Form, Position, Side
+from contract.messages import BEGINNING, Form, Position, Side
 from worker.png import Piece, PngEncoder
 
 # Settings of the lossy formats are part of what gives the same bytes: change them with BYTES_VERSION.
@@ -31,7 +31,7 @@ class Encoder(Protocol):
 
 def encoder_for(
     digest: str, seed: int, truncation: float, columns: Side, rows: Side, form: Form,
-    position: Position | None = None,
+    position: Position = BEGINNING,
 ) -> Encoder:  # fmt: skip
     """The encoder of one image, from ``position`` on; a PNG says of its making what draws it again."""
     if not form.streamed:
@@ -45,7 +45,6 @@ def encoder_for(
     }
     if any(side.length < side.full for side in (columns, rows)):
         text["Region"] = f"{columns.start},{rows.start},{columns.length},{rows.length}"
-    position = position or Position()
     return PngEncoder(columns.count, rows.count, text, position.strip, position.adler)
 
 

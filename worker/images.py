@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from redis import Redis
@@ -44,23 +45,28 @@ def draw_batch(batch: ImageBatch, engine: Engine, redis: Redis, worker: str) -> 
     ``redis`` is a client without ``decode_responses``, with time enough to wait for credits; ``worker`` is
     the name under which this process beats.
     """
-    started = time.time()
-    if started > batch.deadline:
+    if time.time() > batch.deadline:
         return
-    told = {"queue": started - batch.sent_at, "batch": len(batch.items), "worker": worker}
-    replies = [Reply(redis, batch, item.id, dict(told), batch.position) for item in batch.items]
-    try:
+    replies = [Reply(redis, batch, item.id, len(batch.items), worker, batch.position) for item in batch.items]
+    with answering(redis, batch, replies):
         _draw(batch, engine, replies)
+
+
+@contextmanager
+def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None]:
+    """Around the drawing of an order: every reply gets its end, whatever comes of it."""
+    try:
+        yield
     except ModelGoneError:
-        _push(redis, batch.reply_to, [reply.error("model_gone") for reply in replies])
+        _push(redis, order.reply_to, [reply.error("model_gone") for reply in replies])
     except ClientGoneError:
         log.info("nobody takes image %s any more", replies[0].id)
         replies[0].leave()
     except Exception:
-        log.exception("batch of %d at %dx%d failed", len(replies), batch.columns.count, batch.rows.count)
-        _push(redis, batch.reply_to, [reply.error("internal") for reply in replies])
+        log.exception("%s of %d failed", type(order).__name__, len(replies))
+        _push(redis, order.reply_to, [reply.error("internal") for reply in replies])
     else:
-        _push(redis, batch.reply_to, [reply.last() for reply in replies])
+        _push(redis, order.reply_to, [reply.last() for reply in replies])
 
 
 def _draw(batch: ImageBatch, engine: Engine, replies: list[Reply]) -> None:
@@ -101,13 +107,17 @@ class Reply:
         redis: Redis,
         order: Order,
         image_id: str,
-        meta: dict[str, Any],
-        position: Position | None = None,
+        together: int,
+        worker: str,
+        position: Position,
     ) -> None:
-        self.redis, self.id, self.reply_to, self.meta = redis, image_id, order.reply_to, meta
+        self.redis, self.id, self.reply_to = redis, image_id, order.reply_to
+        self.meta: dict[str, Any] = {
+            "queue": time.time() - order.sent_at, "batch": together, "worker": worker,
+        }  # fmt: skip
         self.started = self.sent = self.looked = time.monotonic()
         self.buffer = bytearray()
-        self.trail = Trail((position or Position()).offset)
+        self.trail = Trail(position.offset)
         self.ahead = 0  # DATA frames that the client has not yet taken
 
     def write(self, piece: Piece, stream: bool = False) -> None:

@@ -15,12 +15,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contract.jobs import JobStore
-from contract.messages import ImageBatch
+from contract.messages import Composition, ImageBatch
 from contract.models import ModelLibrary
 from contract.presence import Beating
-from contract.queue import GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
+from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
 from contract.redis_client import command_client
 from contract.stream import STALL_SECONDS
+from worker.compositions import draw_composition
 from worker.engine import Engine, core_count, use_threads
 from worker.images import draw_batch
 from worker.settings import WorkerSettings
@@ -44,6 +45,10 @@ def run_image_worker(settings: WorkerSettings) -> None:
     @celery.task(name=GENERATE_TASK)
     def generate(batch: dict[str, Any]) -> None:
         draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE))
+
+    @celery.task(name=COMPOSE_TASK)
+    def compose(order: dict[str, Any]) -> None:
+        draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE))
 
     _run(celery, GENERATE, settings.slots, settings)
 

@@ -37,31 +37,44 @@ class PngEncoder:
 
     def __init__(self, width: int, height: int, text: dict[str, str], strip: int = 0, adler: int = 1) -> None:
         self.strip_number, self.adler = strip, adler
-        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        self._head = SIGNATURE + _chunk(b"IHDR", header)
-        for key, value in text.items():
-            self._head += _chunk(b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1"))
+        self._head = head(width, height, text)
 
     def strip(self, rows: np.ndarray) -> Piece:
         """The next rows [rows, width, 3] uint8 to bytes; the first strip brings the head."""
-        flat = rows.reshape(len(rows), -1)
-        filtered = np.empty((len(flat), flat.shape[1] + 1), np.uint8)
-        filtered[0, 0], filtered[1:, 0] = FILTER_NONE, FILTER_UP
-        filtered[0, 1:] = flat[0]
-        np.subtract(flat[1:], flat[:-1], out=filtered[1:, 1:])
+        filtered = filter_up(rows)
         deflate = isal_zlib.compressobj(LEVEL, wbits=-15)
         data = deflate.compress(filtered) + deflate.flush(isal_zlib.Z_FULL_FLUSH)
         number, before = self.strip_number, self.adler
         self.strip_number += 1
         self.adler = isal_zlib.adler32(filtered, before)
-        head = self._head if number == 0 else b""
-        return Piece(number, before, head + _chunk(b"IDAT", (b"" if number else ZLIB_HEADER) + data))
+        start = self._head if number == 0 else b""
+        return Piece(number, before, start + chunk(b"IDAT", (b"" if number else ZLIB_HEADER) + data))
 
     def end(self) -> Piece:
         """What closes the image."""
-        last = _chunk(b"IDAT", EMPTY_LAST_BLOCK + struct.pack(">I", self.adler)) + _chunk(b"IEND", b"")
+        last = chunk(b"IDAT", EMPTY_LAST_BLOCK + struct.pack(">I", self.adler)) + chunk(b"IEND", b"")
         return Piece(self.strip_number, self.adler, last)
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
+def head(width: int, height: int, text: dict[str, str]) -> bytes:
+    """What a PNG of 8-bit RGB begins with."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    told = (
+        chunk(b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1")) for key, value in text.items()
+    )
+    return SIGNATURE + chunk(b"IHDR", header) + b"".join(told)
+
+
+def filter_up(rows: np.ndarray) -> np.ndarray:
+    """Rows [rows, width, 3] uint8 as they are compressed, the first one without the row above."""
+    flat = rows.reshape(len(rows), -1)
+    filtered = np.empty((len(flat), flat.shape[1] + 1), np.uint8)
+    filtered[0, 0], filtered[1:, 0] = FILTER_NONE, FILTER_UP
+    filtered[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=filtered[1:, 1:])
+    return filtered
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """Length, kind, body, checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

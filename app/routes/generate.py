@@ -1,11 +1,11 @@
-"""POST /generate: one seed, one image, streamed; several, a zip of them."""
+"""POST /generate: one seed, one image, streamed; several, a zip or a grid of them."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.images import Picture, check_size, image_response
+from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Use
 from app.zips import zip_response
@@ -20,7 +20,7 @@ router = APIRouter(tags=["images"])
     responses={
         200: {
             "content": {"image/png": {}, "image/webp": {}, "image/jpeg": {}, "application/zip": {}},
-            "description": "the image, or of several seeds a zip",
+            "description": "the image, or of several seeds a zip or a grid",
         },
         404: {"description": "no such model"},
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
@@ -33,6 +33,10 @@ async def generate(body: GenerateBody, use: Use) -> Response:
              localhost:8000/generate -o seed0042.png
     """
     model, (columns, rows) = use.model(body.model), body.sides
+    if body.layout == "grid":
+        grid = body.grid()
+        check_composition(grid, use.settings)
+        return await image_response(Composed(model, grid), use)
     check_size(columns, rows, body.form, use.settings)
     pictures = [
         Picture(model, seed, body.truncation, columns, rows, body.form) for seed in body.seeds or (body.seed,)

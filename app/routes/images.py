@@ -78,7 +78,7 @@ async def image(
     if answer := not_modified(request, picture.etag, headers):
         return answer
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=MEDIA_TYPES[picture.form.format])
+        return Response(headers=headers, media_type=picture.media_type)
     return await image_response(picture, use, headers)
 
 

@@ -10,8 +10,10 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from cli.local import run_generation
+from cli.main import app as cli
 from contract.messages import COLOUR_PNG, Side
 from contract.settings import SHIPPED_MODELS
 from tests.acceptance.conftest import Service
@@ -54,6 +56,25 @@ def test_a_picture_has_the_size_asked_for_and_says_what_it_is(http: httpx.Client
     assert (image.info["Model"], image.info["Resolution"]) == (model["digest"], "333x200")
     assert image.info["Truncation"] == "0.5"
     assert answer.headers["x-model"] == f"{model['name']}@{model['digest'][:12]}"
+
+
+def test_grids_and_walks_are_what_the_command_line_draws(http: httpx.Client, tmp_path: Path) -> None:
+    grid = {"seeds": "0-5", "layout": "grid", "resolution": [64, 48], "across": 4}
+    walk = {"seeds": [1, 2], "frames": 12, "resolution": 64, "space": "w", "truncation": 0.8}
+    run = CliRunner().invoke
+    asked = "grid --seeds 0-5 --resolution 64x48 --across 4 --out"
+    assert run(cli, [*asked.split(), str(tmp_path / "grid.png")]).exit_code == 0
+    asked = "interpolate --seeds 1,2 --frames 12 --resolution 64 --space w --truncation 0.8 --out"
+    assert run(cli, [*asked.split(), str(tmp_path / "walk.png")]).exit_code == 0
+    assert run(cli, [*asked.split(), str(tmp_path / "walk.webp")]).exit_code == 0
+    for route, body, name in (
+        ("/generate", grid, "grid.png"),
+        ("/interpolate", walk, "walk.png"),
+        ("/interpolate", walk | {"format": "webp"}, "walk.webp"),
+    ):
+        answer = http.post(route, json=body)
+        assert answer.status_code == 200, answer.text
+        assert answer.content == (tmp_path / name).read_bytes()
 
 
 def test_seeds_are_different_pictures(http: httpx.Client) -> None:

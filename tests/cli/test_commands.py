@@ -95,3 +95,16 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[0]["kimg"] == pytest.approx((seen + 16) / 1000)
     assert lines[-1]["kimg"] >= goal
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--seeds 1 --out walk.png", "two seeds or more"),
+        ("--seeds 0-9 --frames 5 --out walk.png", "10 seeds in 5 frames"),
+        ("--seeds 1,2 --out walk.gif", ".png or .webp"),
+        ("--seeds 1,2 --resolution 0 --out walk.png", "resolution"),
+    ],
+)
+def test_a_wrong_walk_is_one_sentence(arguments: str, words: str) -> None:
+    told(vitgan("interpolate", *arguments.split()), words)

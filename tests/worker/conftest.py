@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from redis import Redis
 
 from contract.models import ModelLibrary, PublishedModel
+from contract.redis_client import command_client
 from model.checkpoint import save_model
 from model.config import GeneratorConfig
 from model.generator import Generator
@@ -49,3 +52,10 @@ def tiny(library: ModelLibrary) -> PublishedModel:
 @pytest.fixture
 def engine(library: ModelLibrary) -> Engine:
     return Engine(library, threads=2)
+
+
+@pytest.fixture
+def raw(valkey_url: str, redis: Redis) -> Iterator[Redis]:
+    """A client that gives bytes, as the worker's does."""
+    with command_client(valkey_url, decode=False) as client:
+        yield client

@@ -4,7 +4,6 @@ import io
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,17 +13,9 @@ from redis import Redis
 from contract import keys, stream
 from contract.messages import ImageBatch, ImageItem, Side
 from contract.models import PublishedModel
-from contract.redis_client import command_client
 from contract.stream import CREDIT, GONE, WINDOW, Frame, Kind
 from worker.engine import Engine
 from worker.images import draw_batch
-
-
-@pytest.fixture
-def raw(valkey_url: str, redis: Redis) -> Iterator[Redis]:
-    """A client that gives bytes, as the worker's does."""
-    with command_client(valkey_url, decode=False) as client:
-        yield client
 
 
 def batch(

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contract.messages import COLOUR_PNG, Position, Side
+from contract.messages import BEGINNING, COLOUR_PNG, Position, Side
 from worker.encoders import encoder_for
 from worker.png import Piece
 
 
-def pieces(pixels: np.ndarray, strips: list[int], position: Position | None = None) -> list[Piece]:
+def pieces(pixels: np.ndarray, strips: list[int], position: Position = BEGINNING) -> list[Piece]:
     height, width, _ = pixels.shape
     columns, rows = Side.whole(width), Side.whole(height)
     encoder = encoder_for("d1" * 32, 7, 0.5, columns, rows, COLOUR_PNG, position)
     parts = np.split(pixels, np.cumsum(strips)[:-1])
-    first = position.strip if position else 0
+    first = position.strip
     return [*(encoder.strip(part) for part in parts[first:]), encoder.end()]
 
 

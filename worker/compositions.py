@@ -1,0 +1,84 @@
+"""One file of several seeds: a grid, or an animation from one to the next; sent back as it is painted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from redis import Redis
+
+from contract.messages import BEGINNING, Composition, Grid, Position, Walk
+from model.interpolation import Walk as Path
+from model.rendering import strip_rows
+from worker.animations import ApngEncoder, WebpEncoder
+from worker.engine import Engine
+from worker.images import Reply, ahead, answering
+from worker.png import Piece, PngEncoder
+
+FRAMES_AT_ONCE = 8
+PIXELS_AT_ONCE = 2**20  # of the frames that are drawn together
+WHITE = 255
+
+
+def draw_composition(order: Composition, engine: Engine, redis: Redis, worker: str) -> None:
+    """Draws it and replies; nothing is drawn after the deadline. See ``worker.images.draw_batch``."""
+    if time.time() > order.deadline:
+        return
+    reply = Reply(redis, order, order.id, 1, worker, order.position)
+    with answering(redis, order, [reply]):
+        for piece in ahead(pieces(order.what, order.model, order.digest, engine, order.position)):
+            reply.write(piece, stream=True)
+
+
+def pieces(
+    what: Grid | Walk, model: str, digest: str, engine: Engine, position: Position = BEGINNING
+) -> Iterator[Piece]:
+    """The file's bytes, from that position on."""
+    text = told(what, digest)
+    if isinstance(what, Grid):
+        png = PngEncoder(what.width, what.height, text, position.strip, position.adler)
+        yield from (png.strip(strip) for strip in grid_strips(what, model, digest, engine, position.strip))
+        yield png.end()
+    else:
+        animation = ApngEncoder(what, text, position.strip) if what.format == "png" else WebpEncoder(what)
+        yield from (
+            animation.frame(frame) for frame in walk_frames(what, model, digest, engine, position.strip)
+        )
+        yield animation.end()
+
+
+def grid_strips(grid: Grid, model: str, digest: str, engine: Engine, first: int) -> Iterator[np.ndarray]:
+    """Strips [rows, width, 3] uint8 from the strip ``first`` on; a row of pictures is drawn as a batch."""
+    line, first = divmod(first, -(-grid.rows.count // strip_rows(grid.columns.count)))
+    for start in range(line * grid.across, len(grid.seeds), grid.across):
+        seeds = grid.seeds[start : start + grid.across]
+        truncations = [grid.truncation] * len(seeds)
+        for strip in engine.draw(model, digest, seeds, truncations, grid.columns, grid.rows, first):
+            beside = np.full((strip.shape[1], grid.width, 3), WHITE, np.uint8)
+            beside[:, : len(seeds) * grid.columns.count] = np.concatenate(list(strip), axis=1)
+            yield beside
+        first = 0
+
+
+def walk_frames(walk: Walk, model: str, digest: str, engine: Engine, first: int) -> Iterator[np.ndarray]:
+    """Frames [height, width, 3] uint8 from the frame ``first`` on, several drawn together."""
+    generator = engine.generator(model, digest)
+    path = Path(generator, walk.seeds, walk.frames, walk.space, walk.loop, walk.truncation)
+    together = max(1, min(FRAMES_AT_ONCE, PIXELS_AT_ONCE // (walk.columns.count * walk.rows.count)))
+    for start in range(first, walk.frames, together):
+        tokens = path.tokens(start, min(start + together, walk.frames))
+        strips = list(engine.paint(generator, tokens, walk.columns, walk.rows))
+        yield from np.concatenate(strips, axis=1)
+
+
+def told(what: Grid | Walk, digest: str) -> dict[str, str]:
+    """What the file says of its making."""
+    text = {
+        "Software": "ViTGAN",
+        "Seeds": ",".join(str(seed) for seed in what.seeds),
+        "Model": digest,
+        "Resolution": f"{what.columns.full}x{what.rows.full}",
+        "Truncation": repr(float(what.truncation)),
+    }
+    return text | ({"Space": what.space} if isinstance(what, Walk) else {})
