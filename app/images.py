@@ -21,7 +21,7 @@ from contract.presence import beats
 from contract.queue import GENERATE
 from contract.stream import Frame, Kind
 
-BYTES_VERSION = 2  # raise it when the same request comes to give other bytes
+BYTES_VERSION = 3  # raise it when the same request comes to give other bytes
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 MAX_WEBP_SIDE = 16_383  # of the format
 
@@ -87,9 +87,7 @@ class Composed:
     @property
     def media_type(self) -> str:
         """Of its file."""
-        if isinstance(self.what, Grid):
-            return "image/png"
-        return "image/apng" if self.what.format == "png" else "image/webp"
+        return self.what.media_type
 
     def headers(self) -> dict[str, str]:
         """What is known of it before it is drawn."""

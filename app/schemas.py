@@ -18,7 +18,18 @@ from pydantic import (
     model_validator,
 )
 
-from contract.messages import MAX_SIDE, NAME_PATTERN, PRESETS, Form, Grid, Seed, Side, Truncation, Walk
+from contract.messages import (
+    MAX_SIDE,
+    NAME_PATTERN,
+    PRESETS,
+    Form,
+    Grid,
+    Images,
+    Seed,
+    Side,
+    Truncation,
+    Walk,
+)
 from contract.seeds import MAX_SEED, count_seeds, parse_seeds
 
 MAX_SEEDS = 10_000  # of one request
@@ -150,17 +161,16 @@ class GenerateBody(Body):
         x, y, w, h = self.region or (0, 0, width, height)
         return Side.part(width, x, w), Side.part(height, y, h)
 
-    @property
-    def form(self) -> Form:
-        """What becomes of the pixels."""
-        return Form(format=self.format)
-
-    def grid(self) -> Grid:
-        """The layout of several seeds as one picture."""
-        seeds = self.seeds or (self.seed,)
-        across = min(self.across or math.ceil(math.sqrt(len(seeds))), len(seeds))
-        columns, rows = self.sides
-        return Grid(seeds=seeds, truncation=self.truncation, columns=columns, rows=rows, across=across)
+    def what(self) -> Images | Grid:
+        """What is drawn."""
+        seeds, (columns, rows) = self.seeds or (self.seed,), self.sides
+        if self.layout == "grid":
+            across = min(self.across or math.ceil(math.sqrt(len(seeds))), len(seeds))
+            return Grid(seeds=seeds, truncation=self.truncation, columns=columns, rows=rows, across=across)
+        return Images(
+            seeds=seeds, truncation=self.truncation, columns=columns, rows=rows,
+            form=Form(format=self.format), zipped=self.seeds is not None,
+        )  # fmt: skip
 
     @model_validator(mode="after")
     def _one_or_several(self) -> GenerateBody:

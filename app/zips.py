@@ -1,10 +1,9 @@
-"""Several images as one zip, sent while they are drawn: stored, no temporary file, the same bytes always."""
+"""Several images as one zip, sent while they are drawn; no temporary file."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import zipfile
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -16,30 +15,9 @@ from app.errors import ServiceError
 from app.images import Picture, first_frame, image_bytes, successor
 from app.replies import BrokenImageError
 from app.services import Services
-from contract.messages import SUFFIXES
+from contract.zips import Archive
 
 ASKED_AHEAD = 96  # small images, so that batches fill up while others are drawn and sent
-
-
-class Sink:
-    """What zipfile writes to: a stream that cannot seek, emptied as it fills."""
-
-    def __init__(self) -> None:
-        self._written = bytearray()
-
-    def write(self, data: bytes) -> int:
-        """Keeps the bytes."""
-        self._written += data
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def take(self) -> bytes:
-        """What was written since."""
-        taken = bytes(self._written)
-        self._written.clear()
-        return taken
 
 
 async def zip_response(pictures: Sequence[Picture], use: Services) -> StreamingResponse:
@@ -68,19 +46,18 @@ async def zip_response(pictures: Sequence[Picture], use: Services) -> StreamingR
 
 async def zip_parts(pictures: Sequence[Picture], use: Services) -> AsyncGenerator[bytes, None]:
     """The zip's bytes; an image that fails breaks them off, so that a short zip never looks whole."""
-    sink = Sink()
-    archive = zipfile.ZipFile(sink, "w")  # type: ignore[call-overload]
+    archive = Archive()
     entries = large_entries if pictures[0].shape.pixels > ALONE_PIXELS else small_entries
     async with aclosing(entries(archive, pictures, use)) as written:
         async for _ in written:
-            if part := sink.take():
+            if part := archive.take():
                 yield part
     archive.close()
-    yield sink.take()
+    yield archive.take()
 
 
 async def small_entries(
-    archive: zipfile.ZipFile, pictures: Sequence[Picture], use: Services
+    archive: Archive, pictures: Sequence[Picture], use: Services
 ) -> AsyncGenerator[None, None]:
     """Many are asked for at once, so that they are drawn in batches."""
     waiting = deque(pictures)
@@ -91,7 +68,9 @@ async def small_entries(
                 picture = waiting.popleft()
                 asked.append((picture, asyncio.create_task(image_bytes(picture, use))))
             picture, task = asked[0]
-            archive.writestr(entry(picture), await task)
+            data = await task
+            with archive.open(picture.seed, picture.form.format) as file:
+                file.write(data)
             asked.popleft()
             yield
     finally:
@@ -101,19 +80,14 @@ async def small_entries(
 
 
 async def large_entries(
-    archive: zipfile.ZipFile, pictures: Sequence[Picture], use: Services
+    archive: Archive, pictures: Sequence[Picture], use: Services
 ) -> AsyncGenerator[None, None]:
     """One after the other, each as it is painted."""
     for picture in pictures:
         first = await first_frame(picture, use)
         chunks = use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
         async with aclosing(chunks):
-            with archive.open(entry(picture), "w", force_zip64=True) as file:
+            with archive.open(picture.seed, picture.form.format) as file:
                 async for chunk in chunks:
                     file.write(chunk)
                     yield
-
-
-def entry(picture: Picture) -> zipfile.ZipInfo:
-    """``seed0042.png``, of a fixed date: a ZipInfo's own is 1980-01-01."""
-    return zipfile.ZipInfo(f"seed{picture.seed:04d}.{SUFFIXES[picture.form.format]}")

@@ -7,8 +7,7 @@ from pathlib import Path
 from contract.messages import SUFFIXES, Form, Grid, Side, Walk
 from contract.models import ModelLibrary, PublishedModel
 from contract.settings import SharedSettings
-from worker.compositions import pieces
-from worker.encoders import encoder_for
+from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, core_count, use_threads
 from worker.images import ahead
 
@@ -23,12 +22,10 @@ def run_generation(
     out.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         path = out / f"seed{seed:04d}.{SUFFIXES[form.format]}"
-        encoder = encoder_for(published.digest, seed, truncation, columns, rows, form)
-        strips = engine.draw(published.name, published.digest, [seed], [truncation], columns, rows)
+        drawn = image_pieces(published.name, published.digest, seed, truncation, columns, rows, form, engine)
         with path.open("wb") as file:
-            for strip in ahead(strips):
-                file.write(encoder.strip(strip[0]).data)
-            file.write(encoder.end().data)
+            for piece in drawn:
+                file.write(piece.data)
         print(path)
 
 

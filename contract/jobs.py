@@ -1,4 +1,6 @@
-"""The job record: the truth about a training. Celery's message is only a doorbell that carries its id.
+"""The job record: the truth about a training, or about a drawing that nobody waits for.
+
+Celery's message is only a doorbell that carries its id.
 
     queued -> running -> succeeded | failed | cancelled
     running -> queued      released by a worker that stops, or its lease ran out and another claims it
@@ -15,13 +17,13 @@ import json
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
 from redis import Redis
 
 from contract import keys
-from contract.messages import TrainRequest
+from contract.messages import DrawRequest, TrainRequest
 
 LEASE_SECONDS = 30
 
@@ -66,13 +68,16 @@ class JobFinishedError(Exception):
     """The job has ended, so it cannot be cancelled."""
 
 
+Asked = TypeVar("Asked", TrainRequest, DrawRequest)
+
+
 @dataclass(frozen=True)
-class Claim:
+class Claim(Generic[Asked]):
     """A worker's hold on a job."""
 
     job_id: str
     fence: int
-    request: TrainRequest
+    request: Asked
 
 
 class Beat(StrEnum):
@@ -175,54 +180,60 @@ class JobStore:
         self._release = redis.register_script(_RELEASE)
         self._cancel = redis.register_script(_CANCEL)
 
-    def create(self, request: TrainRequest) -> str:
+    def create(self, request: TrainRequest | DrawRequest) -> str:
         """A new queued job's id; raises ``NameTakenError`` if an unfinished job will make that model."""
         job_id = uuid.uuid4().hex
+        name = request.name if isinstance(request, TrainRequest) else job_id
         made = self._create(
-            keys=[keys.job(job_id), keys.JOBS, keys.JOBS_QUEUED, keys.JOB_NAMES],
-            args=[job_id, request.name, "train", request.model_dump_json()],
+            keys=[keys.job(job_id), keys.JOBS, keys.jobs_queued(request.KIND), keys.JOB_NAMES],
+            args=[job_id, name, request.KIND, request.model_dump_json()],
         )
         if not made:
-            raise NameTakenError(request.name)
+            raise NameTakenError(name)
         return job_id
 
-    def claim(self, job_id: str) -> Claim | None:
+    def claim(self, job_id: str, kind: type[Asked]) -> Claim[Asked] | None:
         """Takes the job if it is queued or its lease has run out; None if it is not to be had."""
-        got = self._claim(keys=[keys.job(job_id), keys.JOBS_QUEUED], args=[job_id, LEASE_SECONDS])
+        got = self._claim(keys=[keys.job(job_id), keys.jobs_queued(kind.KIND)], args=[job_id, LEASE_SECONDS])
         if got is None:
             return None
         fence, request = cast(list[Any], got)
-        return Claim(job_id, int(fence), TrainRequest.model_validate_json(request))
+        return Claim(job_id, int(fence), kind.model_validate_json(request))
 
-    def beat(self, claim: Claim, progress: dict[str, Any] | None = None) -> Beat:
+    def beat(self, claim: Claim[Asked], progress: dict[str, Any] | None = None) -> Beat:
         """Renews the lease and tells progress; the answer says whether to go on."""
         told = json.dumps(progress) if progress else ""
         answer = self._beat(keys=[keys.job(claim.job_id)], args=[claim.fence, LEASE_SECONDS, told])
         return Beat(cast(str, answer))
 
-    def succeed(self, claim: Claim, result: dict[str, Any]) -> bool:
+    def succeed(self, claim: Claim[Asked], result: dict[str, Any]) -> bool:
         """Ends the job well; False if it was lost meanwhile."""
         return self._end(claim, JobStatus.SUCCEEDED, "result", json.dumps(result))
 
-    def fail(self, claim: Claim, error: str) -> bool:
+    def fail(self, claim: Claim[Asked], error: str) -> bool:
         """Ends the job with a sentence that says why; False if it was lost meanwhile."""
         return self._end(claim, JobStatus.FAILED, "error", error)
 
-    def cancelled(self, claim: Claim) -> bool:
+    def cancelled(self, claim: Claim[Asked]) -> bool:
         """Ends the job as a client wished; False if it was lost meanwhile."""
         return self._end(claim, JobStatus.CANCELLED, "", "")
 
-    def release(self, claim: Claim) -> bool:
+    def release(self, claim: Claim[Asked]) -> bool:
         """Gives the job back to the queue; ring again after it. False if it was lost meanwhile."""
         return bool(
-            self._release(keys=[keys.job(claim.job_id), keys.JOBS_QUEUED], args=[claim.job_id, claim.fence])
+            self._release(
+                keys=[keys.job(claim.job_id), keys.jobs_queued(claim.request.KIND)],
+                args=[claim.job_id, claim.fence],
+            )
         )
 
     def request_cancel(self, job_id: str) -> None:
         """Cancels a queued job, tells a running one; raises ``KeyError`` or ``JobFinishedError``."""
-        status = self._cancel(keys=[keys.job(job_id), keys.JOBS_QUEUED, keys.JOB_NAMES], args=[job_id])
-        if status is None:
+        kind = cast("str | None", self.redis.hget(keys.job(job_id), "kind"))
+        if kind is None:
             raise KeyError(job_id)
+        queued = keys.jobs_queued(kind)
+        status = self._cancel(keys=[keys.job(job_id), queued, keys.JOB_NAMES], args=[job_id])
         if status in FINAL:
             raise JobFinishedError(job_id)
 
@@ -231,7 +242,7 @@ class JobStore:
         record = cast(dict[str, str], self.redis.hgetall(keys.job(job_id)))
         if not record:
             raise KeyError(job_id)
-        position = cast("int | None", self.redis.zrank(keys.JOBS_QUEUED, job_id))
+        position = cast("int | None", self.redis.zrank(keys.jobs_queued(record["kind"]), job_id))
         return _parse(job_id, record, position)
 
     def list(self, limit: int, before: str | None = None) -> list[Job]:
@@ -245,7 +256,7 @@ class JobStore:
         ids = cast("list[str]", self.redis.zrevrange(keys.JOBS, start, start + limit - 1))
         return [self.get(job_id) for job_id in ids]
 
-    def _end(self, claim: Claim, status: JobStatus, field: str, value: str) -> bool:
+    def _end(self, claim: Claim[Asked], status: JobStatus, field: str, value: str) -> bool:
         return bool(
             self._finish(
                 keys=[keys.job(claim.job_id), keys.JOB_NAMES],

@@ -1,8 +1,12 @@
 """Every Redis key of ours, in one place."""
 
 JOBS = "vitgan:jobs"  # zset: id -> time of creation
-JOBS_QUEUED = "vitgan:jobs:queued"  # zset: id -> time of creation, of those that wait
 JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
+
+
+def jobs_queued(kind: str) -> str:
+    """Zset: id -> time of creation, of those that wait."""
+    return f"vitgan:jobs:queued:{kind}"
 
 
 def job(job_id: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -130,6 +130,16 @@ class Grid(Several):
         """All that is drawn."""
         return self.width * self.height
 
+    @property
+    def media_type(self) -> str:
+        """Of the file."""
+        return "image/png"
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name."""
+        return "png"
+
 
 class Walk(Several):
     """An animation from seed to seed."""
@@ -146,6 +156,39 @@ class Walk(Several):
         """All that is drawn."""
         return self.frames * self.columns.count * self.rows.count
 
+    @property
+    def media_type(self) -> str:
+        """Of the file."""
+        return "image/apng" if self.format == "png" else "image/webp"
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name."""
+        return self.format
+
+
+class Images(Several):
+    """One image, or a zip of several."""
+
+    kind: Literal["images"] = "images"
+    form: Form = COLOUR_PNG
+    zipped: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """All that is drawn."""
+        return len(self.seeds) * self.columns.count * self.rows.count
+
+    @property
+    def media_type(self) -> str:
+        """Of the file."""
+        return "application/zip" if self.zipped else f"image/{self.form.format}"
+
+    @property
+    def suffix(self) -> str:
+        """Of the file's name."""
+        return "zip" if self.zipped else SUFFIXES[self.form.format]
+
 
 class Composition(Order):
     """A grid or a walk to draw."""
@@ -155,8 +198,20 @@ class Composition(Order):
     position: Position = BEGINNING
 
 
+class DrawRequest(Message):
+    """What a drawing job was asked for."""
+
+    KIND: ClassVar = "draw"
+
+    model: Name
+    digest: str
+    what: Annotated[Images | Grid | Walk, Field(discriminator="kind")]
+
+
 class TrainRequest(Message):
     """What a training job was asked for."""
+
+    KIND: ClassVar = "train"
 
     dataset: Name
     preset: str

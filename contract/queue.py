@@ -1,4 +1,4 @@
-"""Celery's part: two queues, three tasks, and an app that is set up alike on both sides.
+"""Celery's part: two queues, four tasks, and an app that is set up alike on both sides.
 
 Celery only rings. Images answer through ``contract.stream``, jobs are true in ``contract.jobs``: there
 is no result backend.
@@ -13,6 +13,7 @@ TRAIN = "train"  # queue and task: a doorbell that carries a job's id
 
 GENERATE_TASK = "vitgan.generate"
 COMPOSE_TASK = "vitgan.compose"  # of the same queue: draw one file of several seeds
+DRAW_TASK = "vitgan.draw"  # of the same queue: a doorbell that carries a job's id
 TRAIN_TASK = "vitgan.train"
 
 
@@ -39,6 +40,7 @@ def make_celery(redis_url: str) -> Celery:
         task_default_queue=GENERATE,
         task_routes={
             GENERATE_TASK: {"queue": GENERATE},
+            DRAW_TASK: {"queue": GENERATE},
             COMPOSE_TASK: {"queue": GENERATE},
             TRAIN_TASK: {"queue": TRAIN},
         },

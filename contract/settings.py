@@ -38,6 +38,11 @@ class SharedSettings(BaseSettings):
         return self.data_dir / "runs"
 
     @property
+    def results_dir(self) -> Path:
+        """Files that drawing jobs have made, named by the job's id."""
+        return self.data_dir / "results"
+
+    @property
     def trained_models_dir(self) -> Path:
         """Models that trainings have published, a folder each."""
         return self.data_dir / "models"

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 from redis import Redis
 
-from contract.messages import BEGINNING, Composition, Grid, Position, Walk
+from contract.messages import BEGINNING, Composition, Form, Grid, Position, Side, Walk
 from model.interpolation import Walk as Path
 from model.rendering import strip_rows
 from worker.animations import ApngEncoder, WebpEncoder
+from worker.encoders import encoder_for
 from worker.engine import Engine
 from worker.images import Reply, ahead, answering
 from worker.png import Piece, PngEncoder
@@ -46,6 +47,23 @@ def pieces(
             animation.frame(frame) for frame in walk_frames(what, model, digest, engine, position.strip)
         )
         yield animation.end()
+
+
+def image_pieces(
+    model: str,
+    digest: str,
+    seed: int,
+    truncation: float,
+    columns: Side,
+    rows: Side,
+    form: Form,
+    engine: Engine,
+) -> Iterator[Piece]:
+    """The bytes of one image."""
+    encoder = encoder_for(digest, seed, truncation, columns, rows, form)
+    for strip in ahead(engine.draw(model, digest, [seed], [truncation], columns, rows)):
+        yield encoder.strip(strip[0])
+    yield encoder.end()
 
 
 def grid_strips(grid: Grid, model: str, digest: str, engine: Engine, first: int) -> Iterator[np.ndarray]:

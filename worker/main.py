@@ -18,10 +18,11 @@ from contract.jobs import JobStore
 from contract.messages import Composition, ImageBatch
 from contract.models import ModelLibrary
 from contract.presence import Beating
-from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
+from contract.queue import COMPOSE_TASK, DRAW_TASK, GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
 from contract.redis_client import command_client
 from contract.stream import STALL_SECONDS
 from worker.compositions import draw_composition
+from worker.drawings import run_drawing
 from worker.engine import Engine, core_count, use_threads
 from worker.images import draw_batch
 from worker.settings import WorkerSettings
@@ -45,6 +46,15 @@ def run_image_worker(settings: WorkerSettings) -> None:
     @celery.task(name=GENERATE_TASK)
     def generate(batch: dict[str, Any]) -> None:
         draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE))
+
+    store = JobStore(command_client(settings.redis_url))
+    stopping = threading.Event()
+    signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
+
+    @celery.task(name=DRAW_TASK)
+    def draw(job_id: str) -> None:
+        if run_drawing(job_id, store, engine, settings, stopping):
+            celery.send_task(DRAW_TASK, (job_id,))
 
     @celery.task(name=COMPOSE_TASK)
     def compose(order: dict[str, Any]) -> None:

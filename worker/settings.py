@@ -17,6 +17,7 @@ class WorkerSettings(SharedSettings):
         8, ge=1, description="batches an image worker holds: one is drawn, others encode or stream"
     )
     loaded_models: int = Field(4, ge=1, description="models an image worker keeps in memory")
+    result_seconds: float = Field(86_400, gt=0, description="how long files of drawing jobs are kept")
     stop_seconds: float = Field(
         6,
         gt=0,

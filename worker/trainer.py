@@ -19,6 +19,7 @@ from typing import Any
 from redis import RedisError
 
 from contract.jobs import Beat, Claim, JobStore
+from contract.messages import TrainRequest
 from contract.models import ModelLibrary
 from worker.settings import WorkerSettings
 
@@ -30,7 +31,7 @@ BEAT_SECONDS = 1.0
 class Training:
     """A running subprocess and the last progress it told."""
 
-    def __init__(self, claim: Claim, settings: WorkerSettings) -> None:
+    def __init__(self, claim: Claim[TrainRequest], settings: WorkerSettings) -> None:
         request = claim.request
         self.run = settings.runs_dir / claim.job_id
         self.run.mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,7 @@ def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: th
     """Runs the job if it is to be had; True if it was given back and the doorbell must ring again."""
     if stopping.is_set():
         return True
-    claim = store.claim(job_id)
+    claim = store.claim(job_id, TrainRequest)
     if claim is None:
         return False
     log.info("job %s: training %s on %s", job_id, claim.request.name, claim.request.dataset)
@@ -96,7 +97,7 @@ def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: th
 
 
 def _attend(
-    claim: Claim,
+    claim: Claim[TrainRequest],
     training: Training,
     store: JobStore,
     settings: WorkerSettings,
@@ -123,7 +124,7 @@ def _attend(
     return False
 
 
-def _beat(store: JobStore, claim: Claim, progress: dict[str, Any] | None) -> Beat:
+def _beat(store: JobStore, claim: Claim[TrainRequest], progress: dict[str, Any] | None) -> Beat:
     try:
         return store.beat(claim, progress)
     except RedisError:
@@ -138,7 +139,9 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> None:
         return
 
 
-def _finish(claim: Claim, training: Training, store: JobStore, settings: WorkerSettings) -> None:
+def _finish(
+    claim: Claim[TrainRequest], training: Training, store: JobStore, settings: WorkerSettings
+) -> None:
     if training.process.returncode != 0:
         _until_told(lambda: store.fail(claim, training.error()))
         return

@@ -18,6 +18,7 @@ from app.errors import InvalidRequest, NotFound, sentence
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Services, Use
+from contract.messages import Form
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED
 
@@ -110,7 +111,7 @@ def asked(published: PublishedModel, seed: str, suffix: str, parameters: Paramet
     except ValidationError as error:
         told = [sentence(dict(item)) for item in error.errors()]
         raise InvalidRequest("; ".join(told), errors=told) from None
-    return Picture(published, body.seed, body.truncation, *body.sides, body.form)
+    return Picture(published, body.seed, body.truncation, *body.sides, Form(format=body.format))
 
 
 def numbers(field: str, text: str, between: str, counts: tuple[int, ...]) -> list[int]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import asyncio
+
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.drawings import job_response, wants_job
 from app.images import Composed, check_composition, image_response
 from app.schemas import InterpolateBody
 from app.services import Use
+from contract.jobs import Job
 
 router = APIRouter(tags=["images"])
 
@@ -18,11 +22,15 @@ router = APIRouter(tags=["images"])
     response_class=Response,
     responses={
         200: {"content": {"image/apng": {}, "image/webp": {}}, "description": "the animation"},
+        202: {
+            "model": Job,
+            "description": "asked for with `Prefer: respond-async`: a job",
+        },
         404: {"description": "no such model"},
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def interpolate(body: InterpolateBody, use: Use) -> Response:
+async def interpolate(body: InterpolateBody, request: Request, use: Use) -> Response:
     r"""A frame that falls on a seed is that seed's picture, to the bit.
 
     curl -d '{"seeds": [1, 2, 3], "frames": 72}' -H 'Content-Type: application/json' \
@@ -30,4 +38,6 @@ async def interpolate(body: InterpolateBody, use: Use) -> Response:
     """
     model, walk = use.model(body.model), body.walk()
     check_composition(walk, use.settings)
+    if wants_job(request):
+        return await asyncio.to_thread(job_response, model, walk, use)
     return await image_response(Composed(model, walk), use)

@@ -1,22 +1,22 @@
-"""Trainings: POST /train makes a job; GET /jobs tells how it stands; DELETE cancels it."""
+"""Jobs: POST /train makes one, as drawings do that nobody waits for; GET /jobs tells how they stand."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from kombu.exceptions import OperationalError
-from redis import RedisError
+from fastapi.responses import FileResponse
 
 from app.datasets import dataset_names
-from app.errors import REDIS_AWAY, Conflict, InvalidRequest, NotFound, Unavailable
+from app.drawings import ring
+from app.errors import Conflict, InvalidRequest, NotFound
 from app.schemas import Listing, TrainBody
-from app.services import Services, Use
-from contract.jobs import Job, JobFinishedError, NameTakenError
-from contract.messages import TrainRequest
+from app.services import Use
+from contract.jobs import Job, JobFinishedError, JobStatus, NameTakenError
+from contract.messages import DrawRequest, TrainRequest
 from contract.queue import TRAIN_TASK
 
-router = APIRouter(tags=["trainings"])
+router = APIRouter(tags=["jobs"])
 
 
 @router.post("/train", status_code=202, summary="Train a model")
@@ -36,18 +36,9 @@ def train(body: TrainBody, response: Response, use: Use) -> Job:
         job_id = use.jobs.create(TrainRequest(**body.model_dump()))
     except NameTakenError:
         raise Conflict(f"a training is making {body.name!r} already: choose another name") from None
-    ring(job_id, use)
+    ring(TRAIN_TASK, job_id, use)
     response.headers["Location"] = f"/jobs/{job_id}"
     return use.jobs.get(job_id)
-
-
-def ring(job_id: str, use: Services) -> None:
-    """Tells a worker of the job; a job that nobody could be told of is cancelled again."""
-    try:
-        use.celery.send_task(TRAIN_TASK, (job_id,))
-    except (OperationalError, RedisError, OSError):
-        use.jobs.request_cancel(job_id)
-        raise Unavailable(REDIS_AWAY) from None
 
 
 @router.get("/jobs", summary="List jobs")
@@ -70,6 +61,30 @@ def one(job_id: str, use: Use) -> Job:
         return use.jobs.get(job_id)
     except KeyError:
         raise no_job(job_id) from None
+
+
+@router.head("/jobs/{job_id}/result", include_in_schema=False)
+@router.get(
+    "/jobs/{job_id}/result",
+    summary="The file that a drawing job made",
+    response_class=FileResponse,
+    responses={
+        404: {"description": "no such job, or its file is no longer kept"},
+        409: {"description": "it has not succeeded, or is a training"},
+    },
+)
+def result(job_id: str, use: Use) -> FileResponse:
+    """The bytes that the same request without ``Prefer: respond-async`` is answered with."""
+    job = one(job_id, use)
+    if job.kind != DrawRequest.KIND:
+        raise Conflict(f"job {job_id} is a training: draw with the model that it makes")
+    if job.status is not JobStatus.SUCCEEDED or job.result is None:
+        raise Conflict(f"job {job_id} is {job.status}: its file is there when it has succeeded")
+    what = DrawRequest.model_validate(job.request).what
+    path = use.settings.results_dir / f"{job.id}.{what.suffix}"
+    if not path.is_file():
+        raise NotFound(f"the file of job {job_id} is no longer kept: ask for it again")
+    return FileResponse(path, media_type=what.media_type)
 
 
 @router.delete("/jobs/{job_id}", status_code=202, summary="Cancel a job")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from pathlib import Path
 
 import httpx
@@ -75,6 +76,17 @@ def test_grids_and_walks_are_what_the_command_line_draws(http: httpx.Client, tmp
         answer = http.post(route, json=body)
         assert answer.status_code == 200, answer.text
         assert answer.content == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("body", [{"seed": 7, "resolution": 300}, {"seeds": "0-3", "resolution": 64}])
+def test_a_job_makes_the_file_that_is_streamed(http: httpx.Client, body: dict[str, object]) -> None:
+    asked = http.post("/generate", json=body, headers={"Prefer": "respond-async"})
+    assert asked.status_code == 202
+    where, deadline = asked.headers["location"], time.monotonic() + 60
+    while http.get(where).json()["status"] != "succeeded":
+        assert time.monotonic() < deadline, http.get(where).text
+        time.sleep(0.1)
+    assert http.get(f"{where}/result").content == draw(http, **body).content
 
 
 def test_seeds_are_different_pictures(http: httpx.Client) -> None:

@@ -17,8 +17,8 @@ def request(name: str = "cats") -> TrainRequest:
     return TrainRequest(dataset="pictures", preset="vitgan-ti-32", name=name, kimg=1, seed=0)
 
 
-def claimed(store: JobStore, job_id: str) -> Claim:
-    claim = store.claim(job_id)
+def claimed(store: JobStore, job_id: str) -> Claim[TrainRequest]:
+    claim = store.claim(job_id, TrainRequest)
     assert claim is not None
     return claim
 
@@ -43,7 +43,7 @@ def test_a_job_is_claimed_once(store: JobStore) -> None:
     job_id = store.create(request())
     claim = claimed(store, job_id)
     assert claim.request == request()
-    assert store.claim(job_id) is None
+    assert store.claim(job_id, TrainRequest) is None
     assert store.get(job_id).status is JobStatus.RUNNING
     assert store.get(job_id).position is None
 
@@ -68,7 +68,7 @@ def test_a_beat_renews_the_lease_and_tells_progress(store: JobStore, redis: Redi
     claim = claimed(store, job_id)
     redis.hset(keys.job(job_id), "lease", 0)
     assert store.beat(claim, {"kimg": 0.5}) is Beat.GO_ON
-    assert store.claim(job_id) is None
+    assert store.claim(job_id, TrainRequest) is None
     assert store.get(job_id).progress == {"kimg": 0.5}
 
 
@@ -76,7 +76,7 @@ def test_a_queued_cancel_is_final(store: JobStore) -> None:
     job_id = store.create(request())
     store.request_cancel(job_id)
     assert store.get(job_id).status is JobStatus.CANCELLED
-    assert store.claim(job_id) is None
+    assert store.claim(job_id, TrainRequest) is None
     with pytest.raises(JobFinishedError):
         store.request_cancel(job_id)
 
@@ -114,7 +114,7 @@ def test_unknown_jobs_are_key_errors(store: JobStore) -> None:
     for call in (store.get, store.request_cancel):
         with pytest.raises(KeyError):
             call("nobody")
-    assert store.claim("nobody") is None
+    assert store.claim("nobody", TrainRequest) is None
 
 
 def test_jobs_are_listed_newest_first_in_pages(store: JobStore) -> None:

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from contract import jobs
+from contract.jobs import JobStatus, JobStore
+from contract.messages import DrawRequest, Form, Grid, Images, Side, Walk
+from contract.models import PublishedModel
+from worker import drawings
+from worker.compositions import image_pieces, pieces
+from worker.drawings import run_drawing, sweep
+from worker.engine import Engine
+from worker.settings import WorkerSettings
+
+SIDES = {"columns": Side.whole(24), "rows": Side.whole(16), "truncation": 0.8}
+
+
+@pytest.fixture
+def store(redis: Redis) -> JobStore:
+    return JobStore(redis)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> WorkerSettings:
+    return WorkerSettings(data_dir=tmp_path / "var")
+
+
+def request(model: PublishedModel, what: Images | Grid | Walk) -> DrawRequest:
+    return DrawRequest(model=model.name, digest=model.digest, what=what)
+
+
+def image(model: PublishedModel, engine: Engine, seed: int, form: Form) -> bytes:
+    drawn = image_pieces(
+        model.name,
+        model.digest,
+        seed,
+        0.8,
+        SIDES["columns"],
+        SIDES["rows"],
+        form,
+        engine,  # type: ignore[arg-type]
+    )
+    return b"".join(piece.data for piece in drawn)
+
+
+def result(settings: WorkerSettings, name: str) -> bytes:
+    return (settings.results_dir / name).read_bytes()
+
+
+@pytest.mark.parametrize("form", [Form(), Form(format="webp"), Form(format="jpeg")])
+def test_one_image_is_its_file(
+    engine: Engine, tiny: PublishedModel, store: JobStore, settings: WorkerSettings, form: Form
+) -> None:
+    what = Images(seeds=(7,), form=form, **SIDES)  # type: ignore[arg-type]
+    job_id = store.create(request(tiny, what))
+    assert not run_drawing(job_id, store, engine, settings, threading.Event())
+    job, expected = store.get(job_id), image(tiny, engine, 7, form)
+    assert (job.kind, job.status) == ("draw", JobStatus.SUCCEEDED)
+    assert job.result == {"media_type": f"image/{form.format}", "bytes": len(expected)}
+    assert result(settings, f"{job_id}.{what.suffix}") == expected
+    assert [path.suffix for path in settings.results_dir.iterdir()] == [f".{what.suffix}"]
+
+
+def test_several_are_a_zip(
+    engine: Engine, tiny: PublishedModel, store: JobStore, settings: WorkerSettings
+) -> None:
+    what = Images(seeds=(7, 3), zipped=True, **SIDES)  # type: ignore[arg-type]
+    job_id = store.create(request(tiny, what))
+    run_drawing(job_id, store, engine, settings, threading.Event())
+    with zipfile.ZipFile(io.BytesIO(result(settings, f"{job_id}.zip"))) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["seed0007.png", "seed0003.png"]
+        assert archive.read("seed0003.png") == image(tiny, engine, 3, Form())
+
+
+@pytest.mark.parametrize("kind", ["grid", "walk"])
+def test_compositions_are_what_is_streamed(
+    engine: Engine, tiny: PublishedModel, store: JobStore, settings: WorkerSettings, kind: str
+) -> None:
+    several = {"seeds": (1, 2, 3)} | SIDES
+    what = Grid(across=2, **several) if kind == "grid" else Walk(frames=6, **several)  # type: ignore[arg-type]
+    job_id = store.create(request(tiny, what))
+    run_drawing(job_id, store, engine, settings, threading.Event())
+    streamed = b"".join(piece.data for piece in pieces(what, tiny.name, tiny.digest, engine))
+    assert result(settings, f"{job_id}.png") == streamed
+
+
+def long(model: PublishedModel) -> DrawRequest:
+    seeds = tuple(range(100_000))
+    return request(model, Images(seeds=seeds, zipped=True, **SIDES))  # type: ignore[arg-type]
+
+
+class Drawing(threading.Thread):
+    """A long one, under way."""
+
+    def __init__(
+        self, model: PublishedModel, engine: Engine, store: JobStore, settings: WorkerSettings
+    ) -> None:
+        super().__init__()
+        self.job_id, self.stopping = store.create(long(model)), threading.Event()
+        self.arguments = (self.job_id, store, engine, settings, self.stopping)
+        self.start()
+        deadline = time.monotonic() + 30
+        while not (store.get(self.job_id).progress or {}).get("images"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def run(self) -> None:
+        self.again = run_drawing(*self.arguments)
+
+
+@pytest.fixture
+def drawing(
+    tiny: PublishedModel, engine: Engine, store: JobStore, settings: WorkerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Drawing:  # fmt: skip
+    monkeypatch.setattr(drawings, "BEAT_SECONDS", 0.05)
+    return Drawing(tiny, engine, store, settings)
+
+
+def test_a_cancelled_one_stops_and_leaves_nothing(
+    drawing: Drawing, store: JobStore, settings: WorkerSettings
+) -> None:
+    assert store.get(drawing.job_id).progress["total_images"] == 100_000  # type: ignore[index]
+    store.request_cancel(drawing.job_id)
+    drawing.join(10)
+    assert store.get(drawing.job_id).status is JobStatus.CANCELLED
+    assert not drawing.again
+    assert list(settings.results_dir.iterdir()) == []
+
+
+def test_a_worker_that_stops_gives_it_back(
+    drawing: Drawing, store: JobStore, settings: WorkerSettings
+) -> None:
+    drawing.stopping.set()
+    drawing.join(10)
+    assert drawing.again  # the doorbell rings for another worker
+    assert store.get(drawing.job_id).status is JobStatus.QUEUED
+    assert list(settings.results_dir.iterdir()) == []
+
+
+def test_one_that_lost_its_job_stops(
+    drawing: Drawing, store: JobStore, monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    monkeypatch.setattr(jobs, "LEASE_SECONDS", 0)
+    deadline = time.monotonic() + 10
+    while store.claim(drawing.job_id, DrawRequest) is None:
+        assert time.monotonic() < deadline
+    drawing.join(10)
+    assert not drawing.is_alive()
+    assert store.get(drawing.job_id).status is JobStatus.RUNNING  # the other one's
+
+
+def test_a_model_that_was_replaced_is_told(
+    engine: Engine, tiny: PublishedModel, store: JobStore, settings: WorkerSettings
+) -> None:
+    what = Images(seeds=(1,), **SIDES)  # type: ignore[arg-type]
+    job_id = store.create(DrawRequest(model=tiny.name, digest="0" * 64, what=what))
+    run_drawing(job_id, store, engine, settings, threading.Event())
+    job = store.get(job_id)
+    assert job.status is JobStatus.FAILED
+    assert "has been replaced" in (job.error or "")
+
+
+def test_a_stopping_worker_claims_nothing(
+    engine: Engine, tiny: PublishedModel, store: JobStore, settings: WorkerSettings
+) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    job_id = store.create(long(tiny))
+    assert run_drawing(job_id, store, engine, settings, stopping)
+    assert store.get(job_id).attempts == 0
+
+
+def test_old_files_are_swept(tmp_path: Path) -> None:
+    for name, age in (("old.png", 100), ("new.png", 1)):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    sweep(tmp_path, 50)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.png"]

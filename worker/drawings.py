@@ -1,0 +1,130 @@
+"""A drawing job: claimed, drawn into a file, kept for whoever asked to fetch it.
+
+The file appears under its name when it is whole. A worker that stops gives the job back, and another draws
+it from the start: the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from redis import RedisError
+
+from contract.jobs import Beat, Claim, JobStore
+from contract.messages import DrawRequest, Images
+from contract.zips import Archive
+from worker.compositions import image_pieces, pieces
+from worker.engine import Engine, ModelGoneError
+from worker.png import Piece
+from worker.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+
+
+class StoppedError(Exception):
+    """Cancelled, or lost to another worker, or given back."""
+
+
+def run_drawing(
+    job_id: str, store: JobStore, engine: Engine, settings: WorkerSettings, stopping: threading.Event
+) -> bool:
+    """Draws the job if it is to be had; True if it was given back and the doorbell must ring again."""
+    if stopping.is_set():
+        return True
+    claim = store.claim(job_id, DrawRequest)
+    if claim is None:
+        return False
+    sweep(settings.results_dir, settings.result_seconds)
+    beats = Beats(store, claim, stopping)
+    what = claim.request.what
+    whole = settings.results_dir / f"{job_id}.{what.suffix}"
+    part = whole.with_suffix(f".{claim.fence}.part")  # its own: one that has lost the job may still write
+    try:
+        with part.open("wb") as file:
+            for data in file_parts(claim.request, engine, beats):
+                file.write(data)
+        part.rename(whole)
+        store.succeed(claim, {"media_type": what.media_type, "bytes": whole.stat().st_size})
+    except StoppedError:
+        return beats.given_back
+    except ModelGoneError:
+        store.fail(claim, f"the model {claim.request.model} has been replaced meanwhile: ask again")
+    except Exception as error:
+        log.exception("job %s failed", job_id)
+        store.fail(claim, f"the drawing failed: {error}")
+    finally:
+        part.unlink(missing_ok=True)
+    return False
+
+
+class Beats:
+    """Keeps the lease while bytes are made, and tells how many."""
+
+    def __init__(self, store: JobStore, claim: Claim[DrawRequest], stopping: threading.Event) -> None:
+        self.store, self.claim, self.stopping = store, claim, stopping
+        self.given_back = False
+        self.images = self.bytes = 0
+        self._last = time.monotonic()
+
+    def count(self, piece: Piece) -> bytes:
+        """The piece's bytes; raises ``StoppedError`` when there is no more to do."""
+        self.bytes += len(piece.data)
+        if self.stopping.is_set():
+            self.given_back = self.store.release(self.claim)
+            raise StoppedError
+        if time.monotonic() - self._last > BEAT_SECONDS:
+            self._last = time.monotonic()
+            self._beat()
+        return piece.data
+
+    def _beat(self) -> None:
+        what = self.claim.request.what
+        progress = {"bytes": self.bytes}
+        if isinstance(what, Images):
+            progress |= {"images": self.images, "total_images": len(what.seeds)}
+        try:
+            answer = self.store.beat(self.claim, progress)
+        except RedisError:
+            log.warning("job %s: Redis does not answer, drawing goes on", self.claim.job_id)
+            return
+        if answer is Beat.CANCEL:
+            self.store.cancelled(self.claim)
+        if answer is not Beat.GO_ON:
+            raise StoppedError
+
+
+def file_parts(request: DrawRequest, engine: Engine, beats: Beats) -> Iterator[bytes]:
+    """The bytes that whoever had waited would have been sent."""
+    what, model, digest = request.what, request.model, request.digest
+    if not isinstance(what, Images):
+        yield from map(beats.count, pieces(what, model, digest, engine))
+        return
+    archive = Archive()
+    for seed in what.seeds:
+        drawn = image_pieces(model, digest, seed, what.truncation, what.columns, what.rows, what.form, engine)
+        if not what.zipped:
+            yield from map(beats.count, drawn)
+            return
+        with archive.open(seed, what.form.format) as entry:
+            for piece in drawn:
+                entry.write(beats.count(piece))
+                yield archive.take()
+        beats.images += 1
+    archive.close()
+    yield archive.take()
+
+
+def sweep(folder: Path, seconds: float) -> None:
+    """Removes files that are older than that; makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another worker sweeps too
+            if path.stat().st_mtime < time.time() - seconds:
+                path.unlink()
