@@ -1,8 +1,9 @@
 """Requests that arrive together are drawn together: one message and one forward pass for all of them.
 
-Images of one model and size wait ``gather_seconds`` for each other, and longer while the workers have
-all they can draw: then the next batch is as large as what has come meanwhile. Which images meet in a
-batch changes nothing in any of them, only how soon they come.
+An image that finds the workers idle is asked for at once. While they draw, images of one model and size wait
+``gather_seconds`` for each other, and longer while the workers have all they can draw: then the next batch is
+as large as what has come meanwhile. Which images meet in a batch changes nothing in any of them, only how
+soon they come.
 """
 
 from __future__ import annotations
@@ -133,8 +134,9 @@ class Coalescer:
         waiting = self._gathering.get(shape)
         if waiting is None:
             waiting = self._gathering[shape] = Gathering()
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.gather_seconds, self._make_due, waiting)
+            # Who finds the workers idle waits for nobody; what comes while they draw is gathered.
+            delay = self.gather_seconds if self._unanswered else 0
+            asyncio.get_running_loop().call_later(delay, self._make_due, waiting)
         waiting.items.append(item)
         if len(waiting.items) >= self._full(shape):
             self._make_due(waiting)

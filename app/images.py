@@ -157,6 +157,9 @@ async def image_response(picture: Drawable, use: Services, headers: dict[str, st
 async def image_bytes(picture: Drawable, use: Services) -> bytes:
     """The image whole, for what is made of several."""
     first = await first_frame(picture, use)
+    if first.kind is Kind.LAST:
+        await use.replies.forget(first.id, complete=True)
+        return first.payload
     chunks = use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
     return b"".join([chunk async for chunk in chunks])
 

@@ -24,7 +24,9 @@ class AppSettings(SharedSettings):
         MAX_SIDE, ge=32, le=MAX_SIDE, description="pixels of a side of what IIIF viewers zoom into"
     )
     gather_seconds: float = Field(
-        0.002, ge=0, description="how long a request waits for others to be drawn with"
+        0.002,
+        ge=0,
+        description="how long a request waits for others to be drawn with, while workers are busy",
     )
     max_batch: int = Field(32, ge=1, description="images of one batch")
     max_waiting: int = Field(

@@ -72,7 +72,8 @@ async def small_entries(
             with archive.open(picture.seed, picture.form.format) as file:
                 file.write(data)
             asked.popleft()
-            yield
+            if not (asked and asked[0][1].done()):  # what came together is sent together
+                yield
     finally:
         for _, task in asked:
             task.cancel()

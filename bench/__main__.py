@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import http, machine, render, seams, train, zoom
+from bench import http, machine, render, seams, service, train, zoom
 from contract.settings import SHIPPED_MODELS
 
 print("# machine")
@@ -17,3 +17,5 @@ print("\n# training step, beside an eager reference")
 train.run(limits)
 print("\n# service over HTTP, shipped model, one image worker, client on the same cores")
 http.run()
+print("\n# service beside the engine")
+service.run()

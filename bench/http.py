@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, median
 
@@ -22,6 +24,18 @@ SECONDS = 8.0
 
 def run() -> None:
     """Prints a line a size and number of clients, and where the time of a batch goes."""
+    with running_service() as port:
+        for side, clients in ((64, 1), (64, 64), (256, 1), (256, 64)):
+            before = cpu_seconds(os.getpid())
+            requests = asyncio.run(load(port, side, clients))
+            after = cpu_seconds(os.getpid())
+            spent = {name: (after[name] - before[name]) / requests * 1000 for name in after}
+            print("         CPU ms a request: " + ", ".join(f"{n} {ms:.1f}" for n, ms in spent.items()))
+
+
+@contextmanager
+def running_service() -> Iterator[int]:
+    """A whole service of its own; gives its port."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -38,12 +52,7 @@ def run() -> None:
             assert service.stdout is not None
             if not any("Ctrl-C" in line for line in service.stdout):
                 raise RuntimeError("the service did not start")
-            for side, clients in ((64, 1), (64, 64), (256, 1), (256, 64)):
-                before = cpu_seconds(service.pid)
-                requests = asyncio.run(load(port, side, clients))
-                after = cpu_seconds(service.pid)
-                spent = {name: (after[name] - before[name]) / requests * 1000 for name in after}
-                print("         CPU ms a request: " + ", ".join(f"{n} {ms:.1f}" for n, ms in spent.items()))
+            yield port
         finally:
             service.send_signal(signal.SIGTERM)
             service.wait()

@@ -82,7 +82,8 @@ def _draw(batch: ImageBatch, engine: Engine, replies: list[Reply]) -> None:
         batch.model, batch.digest, seeds, truncations, batch.columns, batch.rows, batch.position.strip
     )
     alone, done = len(replies) == 1, batch.position.strip * strip_rows(batch.columns.count)
-    for strip in ahead(painted) if alone else painted:
+    large = alone and batch.rows.count > strip_rows(batch.columns.count)
+    for strip in ahead(painted) if large else painted:
         done += strip.shape[1]
         for encoder, reply, rows in zip(encoders, replies, strip, strict=True):
             reply.write(encoder.strip(rows), stream=alone and done < batch.rows.count)
