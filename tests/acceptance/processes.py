@@ -40,17 +40,17 @@ class Processes:
     def http(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
-    def generate(self, **body: object) -> bytes:
+    def draw(self, route: str, **body: object) -> bytes:
         """An image, whole."""
         with self.http() as http:
-            answer = http.post("/generate", json=body)
+            answer = http.post(route, json=body)
         assert answer.status_code == 200, answer.text
         return answer.content
 
     @contextmanager
-    def streamed(self, **body: object) -> Iterator[httpx.Response]:
+    def streamed(self, route: str, **body: object) -> Iterator[httpx.Response]:
         """An image as it comes."""
-        with self.http() as http, http.stream("POST", "/generate", json=body) as answer:
+        with self.http() as http, http.stream("POST", route, json=body) as answer:
             assert answer.status_code == 200
             yield answer
 

@@ -38,12 +38,22 @@ def decoded(data: bytes) -> Image.Image:
     return image
 
 
-def test_another_worker_goes_on_where_one_was_killed(pair: Processes) -> None:
-    whole = pair.generate(seed=3, resolution=SIDE)
-    assert decoded(whole).size == (SIDE, SIDE)
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/generate", {"seed": 3, "resolution": SIDE}),
+        ("/generate", {"seeds": "0-15", "layout": "grid", "resolution": 700}),
+        ("/interpolate", {"seeds": [1, 2], "frames": 30, "resolution": 400}),
+    ],
+)
+def test_another_worker_goes_on_where_one_was_killed(
+    pair: Processes, route: str, body: dict[str, object]
+) -> None:
+    whole = pair.draw(route, **body)
+    assert decoded(whole).size
     workers = pair.running[1:]
     before = {worker.pid: cpu_seconds(worker.pid) for worker in workers}
-    with pair.streamed(seed=3, resolution=SIDE) as answer:
+    with pair.streamed(route, **body) as answer:
         received, killed = b"", False
         for chunk in answer.iter_raw():
             received += chunk
@@ -63,7 +73,7 @@ def test_without_another_worker_the_connection_breaks(tmp_path: Path, redis: Red
         processes.env["VITGAN_ANSWER_SECONDS"] = "8"
         processes.running[0] = processes.start("api", "--port", str(processes.port))
         until(lambda: processes.ready(1), 30)
-        with processes.streamed(seed=3, resolution=SIDE) as answer:
+        with processes.streamed("/generate", seed=3, resolution=SIDE) as answer:
             chunks = answer.iter_raw()
             next(chunks)
             processes.running[1].kill()
@@ -73,7 +83,7 @@ def test_without_another_worker_the_connection_breaks(tmp_path: Path, redis: Red
 
 def test_a_reader_that_leaves_stops_the_work_and_leaves_nothing_behind(pair: Processes, redis: Redis) -> None:
     lasting = [key for key in redis.keys("vitgan:*") if "replies" not in key]  # type: ignore[union-attr]
-    with pair.streamed(seed=1, resolution=8000) as answer:
+    with pair.streamed("/generate", seed=1, resolution=8000) as answer:
         for _ in zip(range(3), answer.iter_raw(), strict=False):
             pass
     time.sleep(1)
@@ -81,7 +91,7 @@ def test_a_reader_that_leaves_stops_the_work_and_leaves_nothing_behind(pair: Pro
     keys = [key for key in redis.keys("vitgan:*") if "replies" not in key]  # type: ignore[union-attr]
     assert sorted(keys) == sorted(lasting)
     assert redis.llen(GENERATE) == 0
-    assert pair.generate(seed=1, resolution=64)
+    assert pair.draw("/generate", seed=1, resolution=64)
 
 
 def test_a_reader_that_takes_nothing_stops_its_worker(pair: Processes, redis: Redis) -> None:
@@ -117,14 +127,14 @@ def drawing(pair: Processes, seconds: float) -> float:
 @pytest.mark.timeout(1800)
 def test_a_square_of_16384_streams_through_flat_memory(pair: Processes, redis: Redis, tmp_path: Path) -> None:
     pids = [process.pid for process in pair.running]
-    pair.generate(seed=1, resolution=1024)  # everything is loaded
+    pair.draw("/generate", seed=1, resolution=1024)  # everything is loaded
     before = {pid: resident(pid) for pid in pids}
     most = dict(before)
     redis_before = redis.info("memory")["used_memory"]  # type: ignore[index]
     redis_most = redis_before
     path = tmp_path / "square.png"
     started = looked = time.monotonic()
-    with path.open("wb") as file, pair.streamed(seed=1, resolution=SQUARE) as answer:
+    with path.open("wb") as file, pair.streamed("/generate", seed=1, resolution=SQUARE) as answer:
         for number, chunk in enumerate(answer.iter_raw()):
             if number == 0:
                 print(f"first byte after {time.monotonic() - started:.2f} s")
@@ -143,5 +153,5 @@ def test_a_square_of_16384_streams_through_flat_memory(pair: Processes, redis: R
         image.load()
         assert image.size == (SQUARE, SQUARE)
         tile = image.crop((4096, 8192, 4096 + 300, 8192 + 200))
-    part = pair.generate(seed=1, resolution=SQUARE, region=[4096, 8192, 300, 200])
+    part = pair.draw("/generate", seed=1, resolution=SQUARE, region=[4096, 8192, 300, 200])
     assert decoded(part).tobytes() == tile.tobytes()
