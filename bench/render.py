@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterator
 
@@ -39,7 +40,9 @@ def run(limits: Limits) -> None:
     engine = Engine(library, limits.cores)
     limit = 1e-6 / seconds_a_pixel(model, limits)
     print(f"limit of products and sines: {limit:.2f} megapixels/s on {limits.cores} cores")
+    grown = 0
     for side in SIDES:
+        before = peak()
         rounds = 3 if side <= 4096 else 1
         paint, png = (
             max(draw(engine, model, side, encode) for _ in range(rounds)) for encode in (False, True)
@@ -49,6 +52,13 @@ def run(limits: Limits) -> None:
             f"with PNG {png / 1e6:.2f}; PNG alone is {png_share(engine, model, side):.1%} of the painting",
             flush=True,
         )
+        grown = peak() - before
+    print(f"memory: the largest image raised this process's peak by {grown / 2**20:.0f} MiB")
+
+
+def peak() -> int:
+    """The most memory that this process has had, bytes (Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def draw(engine: Engine, model: PublishedModel, side: int, encode: bool) -> float:
