@@ -4,13 +4,16 @@ BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
 
-.PHONY: up test test-large check bench train-demo clean
+.PHONY: up test test-faults test-large check bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
 
 test: $(VENV)/.installed-dev  ## all tests, with real processes
 	@$(BIN)/pytest
+
+test-faults: $(VENV)/.installed-dev  ## processes killed, frozen and stopped, some minutes
+	@$(BIN)/pytest -m faults
 
 test-large: $(VENV)/.installed-dev  ## the largest images, some minutes
 	@$(BIN)/pytest -m large -s

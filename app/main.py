@@ -14,6 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from app import errors
 from app.coalesce import Coalescer, Publish
 from app.middleware import BodyLimit, OpenToPages, RequestId
+from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status
 from app.services import Fleet, Services
@@ -39,6 +40,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         tasks = [
             asyncio.create_task(services.replies.read_forever()),
             asyncio.create_task(services.fleet.look_forever()),
+            asyncio.create_task(Reaper(services.jobs, services.celery).look_forever()),
         ]
         yield
         await end(tasks)

@@ -103,6 +103,7 @@ def train(
         bool, typer.Option("--dry-run", help="Print sizes, memory and speed; train nothing.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Progress as JSON lines.")] = False,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
     """Train on a folder or zip of pictures; Ctrl-C saves, --resume goes on."""
     from cli.training import DataOptions, RunOptions, run_plan, run_training
@@ -115,7 +116,7 @@ def train(
         run = RunOptions(
             out=out, kimg=kimg, seed=seed, tick_kimg=tick, max_minutes=max_minutes, resume=resume,
             device=device, compiler=compiler, deterministic=deterministic,
-            tensorboard=tensorboard, as_json=json,
+            tensorboard=tensorboard, as_json=json, with_parent=with_parent,
         )  # fmt: skip
         code = (run_plan if dry_run else run_training)(
             config, DataOptions(data, crop, background, cache), run

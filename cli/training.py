@@ -48,6 +48,7 @@ class RunOptions:
     deterministic: bool
     tensorboard: bool
     as_json: bool
+    with_parent: bool = False  # stop when the process that started it is gone
 
 
 def run_plan(config: Config, data: DataOptions, run: RunOptions) -> int:
@@ -78,7 +79,7 @@ def run_training(config: Config, data: DataOptions, run: RunOptions) -> int:
     if not run.as_json and _first():
         print(f"{len(pictures)} pictures from {data.source}, {config.preset}, into {run.out}")
 
-    stop = _StopOnSignal()
+    stop = _Stop(run.with_parent)
     ends = time.monotonic() + run.max_minutes * 60 if run.max_minutes else float("inf")
     tell: list[Callable[[Progress], None]] = [_print_json if run.as_json else _print_line]
     if run.tensorboard and _first():
@@ -146,16 +147,24 @@ def _decoding() -> Callable[[int, int], None]:
     return show
 
 
-class _StopOnSignal:
-    """Ctrl-C or SIGTERM asks for a stop; a second one ends the process as usual."""
+class _Stop:
+    """Ctrl-C or SIGTERM asks for a stop; a second one ends the process as usual.
 
-    def __init__(self) -> None:
-        self.asked = False
+    ``with_parent``: so does the end of the process that started this one.
+    """
+
+    def __init__(self, with_parent: bool) -> None:
+        self._asked, self._parent = False, os.getppid() if with_parent else None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
 
+    @property
+    def asked(self) -> bool:
+        """Whether somebody has."""
+        return self._asked or self._parent not in (None, os.getppid())
+
     def _ask(self, number: int, frame: object) -> None:
-        self.asked = True
+        self._asked = True
         signal.signal(number, signal.SIG_DFL)
 
 

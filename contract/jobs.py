@@ -2,13 +2,8 @@
 
 Celery's message is only a doorbell that carries its id.
 
-    queued -> running -> succeeded | failed | cancelled
-    running -> queued      released by a worker that stops, or its lease ran out and another claims it
-    queued -> cancelled    at once; a running one is told at its next beat
-
-A claim gives a lease, renewed by every beat, and a fence that rises with each claim: a worker whose
-fence is no longer the record's has lost the job, and nothing it says counts. Every change is one Lua
-script, so it happens whole or not at all; the clock is Redis's, one for all hosts.
+A claim gives a lease, renewed by every beat, and a fence that rises with each claim; a worker whose fence is
+no longer the record's has lost the job, and nothing it says counts. All transitions: contract/job_machine.py.
 """
 
 from __future__ import annotations
@@ -22,10 +17,9 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import BaseModel, ConfigDict
 from redis import Redis
 
+from contract import job_machine as machine
 from contract import keys
 from contract.messages import DrawRequest, TrainRequest
-
-LEASE_SECONDS = 30
 
 
 class JobStatus(StrEnum):
@@ -50,6 +44,7 @@ class Job(BaseModel):
     kind: str
     status: JobStatus
     attempts: int  # times a worker has claimed it
+    losses: int  # of these, times that the worker was lost
     position: int | None  # jobs ahead of it while it is queued
     progress: dict[str, Any] | None
     error: str | None
@@ -88,113 +83,46 @@ class Beat(StrEnum):
     LOST = "lost"  # another worker holds the job, or it has ended
 
 
-_NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1000000; "
-
-# KEYS: job, jobs, queued, names. ARGV: id, name, kind, request.
-_CREATE = (
-    _NOW
-    + """
-if redis.call('HSETNX', KEYS[4], ARGV[2], ARGV[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'kind', ARGV[3], 'status', 'queued', 'attempts', 0, 'fence', 0, 'lease', 0,
-           'cancel', 0, 'name', ARGV[2], 'request', ARGV[4], 'created_at', now)
-redis.call('ZADD', KEYS[2], now, ARGV[1])
-redis.call('ZADD', KEYS[3], now, ARGV[1])
-return 1
-"""
-)
-
-# KEYS: job, queued. ARGV: id, lease seconds.
-_CLAIM = (
-    _NOW
-    + """
-local status, lease = unpack(redis.call('HMGET', KEYS[1], 'status', 'lease'))
-if not (status == 'queued' or (status == 'running' and tonumber(lease) < now)) then return nil end
-redis.call('HINCRBY', KEYS[1], 'attempts', 1)
-redis.call('HSET', KEYS[1], 'status', 'running', 'lease', now + ARGV[2])
-redis.call('HSETNX', KEYS[1], 'started_at', now)
-redis.call('ZREM', KEYS[2], ARGV[1])
-return {redis.call('HINCRBY', KEYS[1], 'fence', 1), redis.call('HGET', KEYS[1], 'request')}
-"""
-)
-
-# KEYS: job. ARGV: fence, lease seconds, progress ('' for none).
-_BEAT = (
-    _NOW
-    + """
-local status, fence, cancel = unpack(redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel'))
-if status ~= 'running' or fence ~= ARGV[1] then return 'lost' end
-redis.call('HSET', KEYS[1], 'lease', now + ARGV[2])
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'progress', ARGV[3]) end
-return cancel == '1' and 'cancel' or 'go on'
-"""
-)
-
-# KEYS: job, names. ARGV: fence, status, field, value.
-_FINISH = (
-    _NOW
-    + """
-local status, fence, name = unpack(redis.call('HMGET', KEYS[1], 'status', 'fence', 'name'))
-if status ~= 'running' or fence ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished_at', now)
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) end
-redis.call('HDEL', KEYS[2], name)
-return 1
-"""
-)
-
-# KEYS: job, queued. ARGV: id, fence.
-_RELEASE = """
-local status, fence, created = unpack(redis.call('HMGET', KEYS[1], 'status', 'fence', 'created_at'))
-if status ~= 'running' or fence ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'status', 'queued', 'lease', 0)
-redis.call('ZADD', KEYS[2], created, ARGV[1])
-return 1
-"""
-
-# KEYS: job, queued, names. ARGV: id.
-_CANCEL = (
-    _NOW
-    + """
-local status, name = unpack(redis.call('HMGET', KEYS[1], 'status', 'name'))
-if status == 'queued' then
-  redis.call('HSET', KEYS[1], 'status', 'cancelled', 'finished_at', now)
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  redis.call('HDEL', KEYS[3], name)
-elseif status == 'running' then
-  redis.call('HSET', KEYS[1], 'cancel', 1)
-end
-return status
-"""
-)
-
-
 class JobStore:
     """The records in one Redis (a client with ``decode_responses=True``)."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._create = redis.register_script(_CREATE)
-        self._claim = redis.register_script(_CLAIM)
-        self._beat = redis.register_script(_BEAT)
-        self._finish = redis.register_script(_FINISH)
-        self._release = redis.register_script(_RELEASE)
-        self._cancel = redis.register_script(_CANCEL)
+        self._create = redis.register_script(machine.CREATE)
+        self._claim = redis.register_script(machine.CLAIM)
+        self._beat = redis.register_script(machine.BEAT)
+        self._finish = redis.register_script(machine.FINISH)
+        self._release = redis.register_script(machine.RELEASE)
+        self._cancel = redis.register_script(machine.CANCEL)
+        self._reap = redis.register_script(machine.REAP)
+        self._ring = redis.register_script(machine.RING)
+        self._due = redis.register_script(machine.DUE)
+        self._elect = redis.register_script(machine.ELECT)
 
     def create(self, request: TrainRequest | DrawRequest) -> str:
         """A new queued job's id; raises ``NameTakenError`` if an unfinished job will make that model."""
         job_id = uuid.uuid4().hex
         name = request.name if isinstance(request, TrainRequest) else job_id
         made = self._create(
-            keys=[keys.job(job_id), keys.JOBS, keys.jobs_queued(request.KIND), keys.JOB_NAMES],
-            args=[job_id, name, request.KIND, request.model_dump_json()],
+            keys=[
+                keys.job(job_id),
+                keys.JOBS,
+                keys.jobs_queued(request.KIND),
+                keys.JOB_NAMES,
+                keys.JOB_RINGS,
+            ],
+            args=[job_id, name, request.KIND, request.model_dump_json(), machine.RING_SECONDS],
         )
         if not made:
             raise NameTakenError(name)
         return job_id
 
     def claim(self, job_id: str, kind: type[Asked]) -> Claim[Asked] | None:
-        """Takes the job if it is queued or its lease has run out; None if it is not to be had."""
-        got = self._claim(keys=[keys.job(job_id), keys.jobs_queued(kind.KIND)], args=[job_id, LEASE_SECONDS])
+        """Takes the job if it is queued and no pause keeps it; None if it is not to be had."""
+        got = self._claim(
+            keys=[keys.job(job_id), keys.jobs_queued(kind.KIND), keys.JOBS_RUNNING, keys.JOB_RINGS],
+            args=[job_id, machine.LEASE_SECONDS],
+        )
         if got is None:
             return None
         fence, request = cast(list[Any], got)
@@ -203,7 +131,10 @@ class JobStore:
     def beat(self, claim: Claim[Asked], progress: dict[str, Any] | None = None) -> Beat:
         """Renews the lease and tells progress; the answer says whether to go on."""
         told = json.dumps(progress) if progress else ""
-        answer = self._beat(keys=[keys.job(claim.job_id)], args=[claim.fence, LEASE_SECONDS, told])
+        answer = self._beat(
+            keys=[keys.job(claim.job_id), keys.JOBS_RUNNING],
+            args=[claim.job_id, claim.fence, machine.LEASE_SECONDS, told],
+        )
         return Beat(cast(str, answer))
 
     def succeed(self, claim: Claim[Asked], result: dict[str, Any]) -> bool:
@@ -222,7 +153,12 @@ class JobStore:
         """Gives the job back to the queue; ring again after it. False if it was lost meanwhile."""
         return bool(
             self._release(
-                keys=[keys.job(claim.job_id), keys.jobs_queued(claim.request.KIND)],
+                keys=[
+                    keys.job(claim.job_id),
+                    keys.jobs_queued(claim.request.KIND),
+                    keys.JOBS_RUNNING,
+                    keys.JOB_RINGS,
+                ],
                 args=[claim.job_id, claim.fence],
             )
         )
@@ -233,9 +169,45 @@ class JobStore:
         if kind is None:
             raise KeyError(job_id)
         queued = keys.jobs_queued(kind)
-        status = self._cancel(keys=[keys.job(job_id), queued, keys.JOB_NAMES], args=[job_id])
+        status = self._cancel(keys=[keys.job(job_id), queued, keys.JOB_NAMES, keys.JOB_RINGS], args=[job_id])
         if status in FINAL:
             raise JobFinishedError(job_id)
+
+    def elect(self, reaper_id: str, seconds: float) -> bool:
+        """Whether that process is the one that reaps, for so many seconds from now."""
+        return bool(self._elect(keys=[keys.REAPER], args=[reaper_id, int(seconds * 1000)]))
+
+    def reap(self) -> list[str]:
+        """Takes jobs from workers whose leases have run out; gives their ids."""
+        ids, _ = self._due_ids()
+        return [job_id for job_id in ids if self._reap_one(job_id)]
+
+    def due_rings(self) -> list[tuple[str, str]]:
+        """Queued jobs whose doorbells must ring (again) now: ids and kinds."""
+        _, ids = self._due_ids()
+        rung = []
+        for job_id in ids:
+            kind = self._ring(
+                keys=[keys.job(job_id), keys.JOB_RINGS],
+                args=[job_id, machine.RING_SECONDS, machine.RING_LONGEST],
+            )
+            if kind is not None:
+                rung.append((job_id, cast(str, kind)))
+        return rung
+
+    def _due_ids(self) -> tuple[list[str], list[str]]:
+        expired, rings = cast("list[list[str]]", self._due(keys=[keys.JOBS_RUNNING, keys.JOB_RINGS], args=[]))
+        return expired, rings
+
+    def _reap_one(self, job_id: str) -> bool:
+        kind = cast("str", self.redis.hget(keys.job(job_id), "kind"))
+        status = self._reap(
+            keys=[
+                keys.job(job_id), keys.jobs_queued(kind), keys.JOBS_RUNNING, keys.JOB_RINGS, keys.JOB_NAMES,
+            ],
+            args=[job_id, machine.MAX_LOSSES, machine.PAUSE_SECONDS],
+        )  # fmt: skip
+        return status is not None
 
     def get(self, job_id: str) -> Job:
         """The job; raises ``KeyError`` if there is none."""
@@ -259,8 +231,8 @@ class JobStore:
     def _end(self, claim: Claim[Asked], status: JobStatus, field: str, value: str) -> bool:
         return bool(
             self._finish(
-                keys=[keys.job(claim.job_id), keys.JOB_NAMES],
-                args=[claim.fence, status, field, value],
+                keys=[keys.job(claim.job_id), keys.JOB_NAMES, keys.JOBS_RUNNING],
+                args=[claim.job_id, claim.fence, status, field, value],
             )
         )
 
@@ -274,6 +246,7 @@ def _parse(job_id: str, record: dict[str, str], position: int | None) -> Job:
         kind=record["kind"],
         status=JobStatus(record["status"]),
         attempts=int(record["attempts"]),
+        losses=int(record["losses"]),
         position=position,
         progress=loaded("progress"),
         error=record.get("error"),

@@ -1,6 +1,9 @@
 """Every Redis key of ours, in one place."""
 
 JOBS = "vitgan:jobs"  # zset: id -> time of creation
+JOBS_RUNNING = "vitgan:jobs:running"  # zset: id -> end of its lease
+JOB_RINGS = "vitgan:jobs:rings"  # zset: id of a queued job -> when to ring its doorbell (again)
+REAPER = "vitgan:reaper"  # string: the API process that looks after both
 JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
 
 

@@ -16,6 +16,8 @@ COMPOSE_TASK = "vitgan.compose"  # of the same queue: draw one file of several s
 DRAW_TASK = "vitgan.draw"  # of the same queue: a doorbell that carries a job's id
 TRAIN_TASK = "vitgan.train"
 
+DOORBELLS = {"draw": DRAW_TASK, "train": TRAIN_TASK}  # by kind of job
+
 
 def make_celery(redis_url: str) -> Celery:
     """A Celery app on that Redis. Messages are JSON only and are acknowledged when done."""

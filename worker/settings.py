@@ -18,6 +18,9 @@ class WorkerSettings(SharedSettings):
     )
     loaded_models: int = Field(4, ge=1, description="models an image worker keeps in memory")
     result_seconds: float = Field(86_400, gt=0, description="how long files of drawing jobs are kept")
+    tick_kimg: float = Field(
+        4, gt=0, description="thousand pictures between a training's checkpoints and grids"
+    )
     stop_seconds: float = Field(
         6,
         gt=0,

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from redis import RedisError
 
 from contract.jobs import Beat, Claim, JobStore
 from contract.messages import TrainRequest
-from contract.models import ModelLibrary
+from contract.models import WEIGHTS, ModelLibrary
 from worker.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,7 @@ class Training:
 
     def __init__(self, claim: Claim[TrainRequest], settings: WorkerSettings) -> None:
         request = claim.request
-        self.run = settings.runs_dir / claim.job_id
-        self.run.mkdir(parents=True, exist_ok=True)
+        self.run = take_over(settings.runs_dir / claim.job_id, claim.fence)
         self.progress: dict[str, Any] | None = None
         self._errors = (self.run / "stderr.log").open("w+")
         self.process = subprocess.Popen(
@@ -43,6 +44,7 @@ class Training:
                 str(settings.datasets_dir / request.dataset / "pictures.zip"),
                 "--preset", request.preset, "--kimg", str(request.kimg), "--seed", str(request.seed),
                 "--out", str(self.run), "--resume", "--json", "--threads", str(settings.threads),
+                "--tick", str(settings.tick_kimg), "--with-parent",
                 "--cache", str(settings.data_dir / "cache"),
             ],
             stdout=subprocess.PIPE, stderr=self._errors, text=True,
@@ -79,6 +81,25 @@ class Training:
         with self.process.stdout as lines:
             for line in lines:
                 self.progress = json.loads(line)
+
+
+def take_over(job_folder: Path, fence: int) -> Path:
+    """A folder for this claim's run, begun with what the claim before it has left.
+
+    Each claim writes into a folder of its own, named by its fence: one that has lost the job can go on
+    writing and spoils nothing.
+    """
+    run = job_folder / f"{fence:06d}"
+    before = [path for path in sorted(job_folder.glob("[0-9]*")) if path.name < run.name]
+    run.mkdir(parents=True)
+    for path in before[-1].iterdir() if before else ():
+        if path.suffix == ".pt":
+            run.joinpath(path.name).hardlink_to(path)  # never written again under this name
+        elif path.is_file() and not path.name.startswith("."):
+            shutil.copyfile(path, run / path.name)
+    for old in before[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
+    return run
 
 
 def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: threading.Event) -> bool:
@@ -146,15 +167,23 @@ def _finish(
         _until_told(lambda: store.fail(claim, training.error()))
         return
     name = claim.request.name
+    if _beat(store, claim, None) is Beat.LOST:
+        return  # another worker publishes the same
     target = settings.trained_models_dir / name
-    if target.exists():
+    if target.exists() and not _same_weights(target, training.run / "model"):
         _until_told(lambda: store.fail(claim, f"a model named {name} appeared meanwhile"))
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    (training.run / "model").rename(target)
+    if not target.exists():
+        (training.run / "model").rename(target)
     model = ModelLibrary(settings.trained_models_dir).get(name)
     _until_told(lambda: store.succeed(claim, {"model": name, "digest": model.digest}))
     log.info("job %s: published %s@%s", claim.job_id, name, model.short_digest)
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    """Whether an earlier claim of this job has published: a resumed training makes its bits."""
+    return (one / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()
 
 
 def _until_told(tell: Callable[[], bool]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
-from contract import jobs, keys
+from contract import job_machine, keys
 from contract.jobs import Beat, Claim, JobFinishedError, JobStatus, JobStore, NameTakenError
 from contract.messages import TrainRequest
 
@@ -48,27 +48,109 @@ def test_a_job_is_claimed_once(store: JobStore) -> None:
     assert store.get(job_id).position is None
 
 
-def test_after_the_lease_another_claims_and_the_first_has_lost(
+def test_a_lost_job_is_queued_again_and_its_worker_refused(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LEASE_SECONDS", -1)
+    monkeypatch.setattr(job_machine, "PAUSE_SECONDS", 0)
     job_id = store.create(request())
-    first, second = claimed(store, job_id), claimed(store, job_id)
-    assert second.fence > first.fence
-    assert store.beat(first, {"kimg": 9}) is Beat.LOST
+    first = lost(store, monkeypatch, job_id)
+    assert store.reap() == [job_id]
+    assert (store.get(job_id).status, store.get(job_id).position) == (JobStatus.QUEUED, 0)
+    assert store.beat(first, {"kimg": 9}) is Beat.LOST  # even before another has it
     assert not store.succeed(first, {"model": "cats"})
     assert not store.release(first)
+    second = claimed(store, job_id)
+    assert second.fence > first.fence
+    assert store.beat(first) is Beat.LOST
     job = store.get(job_id)
-    assert (job.status, job.attempts, job.progress) == (JobStatus.RUNNING, 2, None)
+    assert (job.status, job.attempts, job.losses, job.progress) == (JobStatus.RUNNING, 2, 1, None)
+    assert store.reap() == []  # its lease is new
     assert store.succeed(second, {"model": "cats"})
+
+
+def lost(store: JobStore, monkeypatch: pytest.MonkeyPatch, job_id: str) -> Claim[TrainRequest]:
+    """Claimed by a worker whose lease has run out."""
+    with monkeypatch.context() as patch:
+        patch.setattr(job_machine, "LEASE_SECONDS", -1)
+        return claimed(store, job_id)
+
+
+def test_a_pause_follows_each_loss(store: JobStore, monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:
+    job_id = store.create(request())
+    pauses = []
+    for _ in range(2):
+        lost(store, monkeypatch, job_id)
+        store.reap()
+        assert store.claim(job_id, TrainRequest) is None
+        assert store.due_rings() == []
+        seconds, micros = redis.time()  # type: ignore[misc]
+        pauses.append(float(redis.hget(keys.job(job_id), "not_before")) - seconds - micros / 1e6)  # type: ignore[arg-type]
+        redis.hset(keys.job(job_id), "not_before", 0)
+    assert pauses == [pytest.approx(2, abs=0.2), pytest.approx(4, abs=0.2)]
+
+
+def test_after_the_last_loss_it_has_failed_with_the_reason(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_machine, "PAUSE_SECONDS", 0)
+    job_id = store.create(request())
+    for _ in range(job_machine.MAX_LOSSES):
+        lost(store, monkeypatch, job_id)
+        store.reap()
+    job = store.get(job_id)
+    assert (job.status, job.losses) == (JobStatus.FAILED, 3)
+    assert job.error == "its worker was lost 3 times, so it is not tried again"
+    assert job.finished_at is not None
+    assert (store.reap(), store.due_rings()) == ([], [])
+    store.create(request())  # its name is free again
+
+
+def test_a_cancel_that_its_worker_did_not_live_to_hear(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = store.create(request())
+    lost(store, monkeypatch, job_id)
+    store.request_cancel(job_id)
+    store.reap()
+    assert store.get(job_id).status is JobStatus.CANCELLED
+
+
+def test_a_doorbell_that_nobody_heard_rings_again(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    monkeypatch.setattr(job_machine, "RING_SECONDS", -1)
+    job_id = store.create(request())
+    assert store.due_rings() == [(job_id, "train")]
+    monkeypatch.undo()
+    redis.zadd(keys.JOB_RINGS, {job_id: 0})
+    assert store.due_rings() == [(job_id, "train")]
+    assert store.due_rings() == []  # not before a while
+    redis.zadd(keys.JOB_RINGS, {job_id: 0})
+    claimed(store, job_id)
+    assert store.due_rings() == []  # it was heard
+
+
+def test_released_and_cancelled_jobs_ring_as_they_should(store: JobStore) -> None:
+    released, cancelled = store.create(request("a")), store.create(request("b"))
+    store.release(claimed(store, released))
+    store.request_cancel(cancelled)
+    assert store.due_rings() == [(released, "train")]
+
+
+def test_one_process_reaps_at_a_time(store: JobStore, redis: Redis) -> None:
+    assert store.elect("first", 5)
+    assert not store.elect("second", 5)
+    assert store.elect("first", 5)
+    redis.delete(keys.REAPER)  # its term is over
+    assert store.elect("second", 5)
 
 
 def test_a_beat_renews_the_lease_and_tells_progress(store: JobStore, redis: Redis) -> None:
     job_id = store.create(request())
     claim = claimed(store, job_id)
-    redis.hset(keys.job(job_id), "lease", 0)
+    redis.zadd(keys.JOBS_RUNNING, {job_id: 0})
     assert store.beat(claim, {"kimg": 0.5}) is Beat.GO_ON
-    assert store.claim(job_id, TrainRequest) is None
+    assert store.reap() == []
     assert store.get(job_id).progress == {"kimg": 0.5}
 
 

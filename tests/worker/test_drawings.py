@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from contract import jobs
+from contract import job_machine
 from contract.jobs import JobStatus, JobStore
 from contract.messages import DrawRequest, Form, Grid, Images, Side, Walk
 from contract.models import PublishedModel
@@ -148,12 +148,15 @@ def test_a_worker_that_stops_gives_it_back(
 
 
 def test_one_that_lost_its_job_stops(
-    drawing: Drawing, store: JobStore, monkeypatch: pytest.MonkeyPatch, redis: Redis
+    drawing: Drawing, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(job_machine, "LEASE_SECONDS", -1)
+    monkeypatch.setattr(job_machine, "PAUSE_SECONDS", 0)
     deadline = time.monotonic() + 10
-    while store.claim(drawing.job_id, DrawRequest) is None:
+    while not store.reap():
         assert time.monotonic() < deadline
+    monkeypatch.undo()
+    assert store.claim(drawing.job_id, DrawRequest) is not None
     drawing.join(10)
     assert not drawing.is_alive()
     assert store.get(drawing.job_id).status is JobStatus.RUNNING  # the other one's

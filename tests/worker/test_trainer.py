@@ -96,7 +96,7 @@ def test_a_stopped_worker_gives_the_job_back_and_the_next_one_resumes(
     first.stopping.set()
     job = first.end()
     assert (job.status, first.ring_again) == (JobStatus.QUEUED, True)
-    (newest, *_) = sorted((settings.runs_dir / job.id).glob("checkpoint-*.pt"), reverse=True)
+    (newest, *_) = sorted((settings.runs_dir / job.id).glob("*/checkpoint-*.pt"), reverse=True)
     seen = int(newest.stem.split("-")[1]) / 1000
     assert seen > 0
 

@@ -1,0 +1,45 @@
+"""Looks after jobs whose workers are lost and doorbells that nobody heard, in one API process at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from contract.jobs import JobStore
+from contract.queue import DOORBELLS
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+TERM_SECONDS = 5.0  # another process takes over so long after this one's last look
+
+
+class Reaper:
+    """Rings Celery for what the job machine says is due."""
+
+    def __init__(self, jobs: JobStore, celery: Celery) -> None:
+        self.jobs, self.celery = jobs, celery
+        self.id = uuid.uuid4().hex
+
+    def look(self) -> None:
+        """Once, if it is this process's turn."""
+        if not self.jobs.elect(self.id, TERM_SECONDS):
+            return
+        for job_id in self.jobs.reap():
+            log.warning("job %s: its worker was lost", job_id)
+        for job_id, kind in self.jobs.due_rings():
+            self.celery.send_task(DOORBELLS[kind], (job_id,))
+
+    async def look_forever(self) -> None:
+        """``look``, again and again; a Redis that is away is waited for."""
+        while True:
+            try:
+                await asyncio.to_thread(self.look)
+            except (RedisError, OperationalError, OSError) as error:
+                log.warning("the reaper waits for Redis: %s", error)
+            await asyncio.sleep(LOOK_SECONDS)
