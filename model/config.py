@@ -53,6 +53,8 @@ class GeneratorConfig:
     # paper's text, w'_ijk = s_i w_ijk and no more
     overlap: float = 0.0  # how far a patch's painter reaches past its borders, in patches, at most 1/2; there
     # neighbours are blended (model/plane.py); 0: patches side by side, as in the paper
+    coordinates: str = choice("patch", "picture")  # where a painter's positions count from: the middle of
+    # its patch (paper), or of the picture: then neighbours of equal style paint the same where they overlap
     zoom: int = 1  # finest pixels that training shows, times the native resolution, a power of two: half of
     # each batch are crops 1/2, 1/4, ... 1/zoom of a side wide; needs training.oversample, a multiple of it
     residual: str = choice("input", "normalised")  # what a block adds back: its input (paper, eqs. 12, 13),

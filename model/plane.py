@@ -67,8 +67,8 @@ class Reach:
 class Axis:
     """One axis: the cells that reach its pixels, the pixels' places in them and their weights."""
 
-    def __init__(self, pixels: Pixels, grid: int, overlap: float) -> None:
-        self.pixels, self.grid, self.overlap = pixels, grid, overlap
+    def __init__(self, pixels: Pixels, grid: int, overlap: float, coordinates: str = "patch") -> None:
+        self.pixels, self.grid, self.overlap, self.coordinates = pixels, grid, overlap, coordinates
         past = Fraction(overlap)
         reaches = [
             Reach(
@@ -87,15 +87,28 @@ class Axis:
         index = math.ceil((border * pixels.whole / self.grid - pixels.first) / pixels.step)
         return min(max(index, 0), pixels.count)
 
+    @classmethod
+    def of(cls, pixels: Pixels, config: GeneratorConfig) -> Axis:
+        """The axis of those pixels, as that generator paints it."""
+        return cls(pixels, config.grid, config.overlap, config.coordinates)
+
     def places(self, reach: Reach, start: int, stop: int) -> Tensor:
-        """Where pixels start to stop lie in a cell, -1 and 1 its borders: [stop - start] float32."""
+        """Where pixels start to stop lie for a cell's painter, in half cells: [stop - start] float32.
+
+        Counted from the middle of the cell, -1 and 1 its borders, or from the middle of the picture.
+        """
+        middle = self.grid if self.coordinates == "picture" else 2 * reach.cell + 1
+        return self._distances(middle, start, stop).float()
+
+    def _distances(self, middle: int, start: int, stop: int) -> Tensor:
+        """From a point, given in half cells, to pixels start to stop: [stop - start] float64."""
         pixels = self.pixels
         doubled = (pixels.first + torch.arange(start, stop) * pixels.step) * (2 * self.grid)
-        return ((doubled - (2 * reach.cell + 1) * pixels.whole).double() / pixels.whole).float()
+        return (doubled - middle * pixels.whole).double() / pixels.whole
 
     def weights(self, reach: Reach, start: int, stop: int) -> Tensor:
         """The cell's share in pixels start to stop: [stop - start] float32; 1 where it alone paints."""
-        v = self.places(reach, start, stop).double()
+        v = self._distances(2 * reach.cell + 1, start, stop)
         left = self._rise(v + 1) if reach.cell else torch.ones_like(v)
         right = self._rise(1 - v) if reach.cell < self.grid - 1 else torch.ones_like(v)
         return (left * right).float()
@@ -133,7 +146,7 @@ class Window:
     @classmethod
     def whole(cls, width: int, height: int, config: GeneratorConfig) -> Window:
         """All of a picture of that size, sampled at the pixels' centres."""
-        columns, rows = (Axis(Pixels.of(side), config.grid, config.overlap) for side in (width, height))
+        columns, rows = (Axis.of(Pixels.of(side), config) for side in (width, height))
         return cls(columns, rows, pixel_level(width, height, config))
 
 

@@ -156,7 +156,7 @@ class Drawing:
         spans = (frame.columns, frame.rows)
         self.over = tuple(math.ceil(config.resolution / span.pixels.density) for span in spans)
         columns, rows = (
-            Axis(span.pixels.refined(over) if over > 1 else span.pixels, config.grid, config.overlap)
+            Axis.of(span.pixels.refined(over) if over > 1 else span.pixels, config)
             for span, over in zip(spans, self.over, strict=True)
         )
         tall = max(TILE_ROWS, TILE_SAMPLES // columns.widest)

@@ -31,7 +31,7 @@ class View:
         """Where the pixels lie, for the generator; ``oversample`` fine pixels make a native one."""
         fine, step = config.resolution * oversample, oversample // self.scale
         columns, rows = (
-            Axis(Pixels(config.resolution, 2 * at + step, 2 * step, 2 * fine), config.grid, config.overlap)
+            Axis.of(Pixels(config.resolution, 2 * at + step, 2 * step, 2 * fine), config)
             for at in (self.x, self.y)
         )
         return Window(columns, rows, math.log2(self.scale))

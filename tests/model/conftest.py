@@ -53,7 +53,17 @@ def generator() -> Generator:
 @pytest.fixture
 def blended() -> Generator:
     """As ``generator``, its patches overlapping, and told of the level as if it had learned to be."""
-    config = replace(TINY.generator, overlap=0.25, zoom=4)
+    return _blended("patch")
+
+
+@pytest.fixture
+def placed() -> Generator:
+    """As ``blended``, its painters' positions counted from the middle of the picture."""
+    return _blended("picture")
+
+
+def _blended(coordinates: str) -> Generator:
+    config = replace(TINY.generator, overlap=0.25, zoom=4, coordinates=coordinates)
     generator = Generator(config).eval().requires_grad_(False)
     for layer in (*generator.siren.hidden, generator.siren.rgb):
         layer.level.normal_(std=0.3)

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 from torch import Tensor, nn
 
+from model.config import GeneratorConfig
 from model.generator import Generator
 from model.siren import ModulatedLinear, Siren
 
@@ -103,6 +104,13 @@ def share(u: float, cell: int, grid: int, overlap: float) -> float:
     return (1 + left) / 2 * (1 + right) / 2
 
 
+def place(x: float, y: float, column: int, row: int, config: GeneratorConfig) -> tuple[float, float]:
+    """What a cell's painter is told of the point (x, y) of the picture, in half cells."""
+    if config.coordinates == "picture":
+        return (2 * x - 1) * config.grid, (2 * y - 1) * config.grid
+    return 2 * (x * config.grid - column) - 1, 2 * (y * config.grid - row) - 1
+
+
 def sampled(
     generator: Generator, patches: np.ndarray, xs: list[float], ys: list[float], level: float = 0
 ) -> np.ndarray:
@@ -114,7 +122,7 @@ def sampled(
         for (j, y), (i, x) in product(enumerate(ys), enumerate(xs)):
             weight = share(x * grid, column, grid, overlap) * share(y * grid, row, grid, overlap)
             if weight > 0:
-                points.append((j, i, weight, 2 * (x * grid - column) - 1, 2 * (y * grid - row) - 1))
+                points.append((j, i, weight, *place(x, y, column, row, generator.config)))
         if points:
             js, is_, weights, v_x, v_y = (np.array(values) for values in zip(*points, strict=True))
             v = np.stack((v_x, v_y), axis=1)

@@ -47,7 +47,7 @@ def test_the_length_of_z_does_not_matter(generator: Generator) -> None:
     torch.testing.assert_close(generator.mapping(z), generator.mapping(5 * z))
 
 
-@pytest.mark.parametrize("kind", ["generator", "blended"])
+@pytest.mark.parametrize("kind", ["generator", "blended", "placed"])
 def test_a_picture_is_each_tokens_siren_at_the_pixel_centres(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -59,7 +59,7 @@ def test_a_picture_is_each_tokens_siren_at_the_pixel_centres(
 
 
 @pytest.mark.parametrize("view", [View(1, 8, 0), View(1, -4, 5), View(2, 3, 40), View(4, 96, 0)], ids=str)
-@pytest.mark.parametrize("kind", ["generator", "blended"])
+@pytest.mark.parametrize("kind", ["generator", "blended", "placed"])
 def test_a_window_is_painted_at_its_own_places(kind: str, view: View, request: pytest.FixtureRequest) -> None:
     """Against loops: shifted by parts of a pixel, cropped, blended where patches overlap."""
     generator: Generator = request.getfixturevalue(kind)

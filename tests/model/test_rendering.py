@@ -18,7 +18,7 @@ from model.rendering import STRIP_PIXELS, Frame, Region, Span, render, strip_row
 from model.sampling import latents, sample_tokens
 from tests.model import naive
 
-KINDS = pytest.mark.parametrize("kind", ["generator", "blended"])
+KINDS = pytest.mark.parametrize("kind", ["generator", "blended", "placed"])
 
 
 @pytest.fixture
