@@ -14,3 +14,4 @@ ANSWER_SECONDS = Histogram(
 BATCH_IMAGES = Histogram(
     "vitgan_batch_images", "Images drawn together, by image", buckets=(1, 2, 4, 8, 16, 32)
 )
+ORDERS_RESCUED = Counter("vitgan_orders_rescued", "Orders asked for again, as their worker was lost")

@@ -36,34 +36,35 @@ class Replies:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.id = uuid.uuid4().hex
+        self.on_taken: Callable[[str, str], None] = lambda order_id, worker: None
+        self.on_forgotten: Callable[[str], None] = lambda image_id: None
         self._waiting: dict[str, asyncio.Queue[Frame]] = {}
-        self._pixels: dict[str, int] = {}
 
     def __len__(self) -> int:
         """Images that are awaited."""
         return len(self._waiting)
 
-    @property
-    def pixels(self) -> int:
-        """Of all images that are awaited."""
-        return sum(self._pixels.values())
-
-    def expect(self, image_id: str, pixels: int) -> asyncio.Queue[Frame]:
+    def expect(self, image_id: str) -> asyncio.Queue[Frame]:
         """From now on, frames of that image are kept."""
         queue: asyncio.Queue[Frame] = asyncio.Queue()
-        self._waiting[image_id], self._pixels[image_id] = queue, pixels
+        self._waiting[image_id] = queue
         return queue
 
     def deliver(self, frame: Frame) -> None:
         """Hands a frame to whoever waits for it; if nobody does, it is dropped."""
-        queue = self._waiting.get(frame.id)
-        if queue is not None:
+        if frame.kind is Kind.TAKEN:
+            self.on_taken(frame.id, frame.meta["worker"])
+        elif (queue := self._waiting.get(frame.id)) is not None:
             queue.put_nowait(frame)
+
+    def drop(self, image_id: str) -> None:
+        """Nobody waits any more."""
+        self._waiting.pop(image_id, None)
+        self.on_forgotten(image_id)
 
     async def forget(self, image_id: str, complete: bool) -> None:
         """Nobody waits any more; an image that is not complete is stopped where it is drawn."""
-        self._waiting.pop(image_id, None)
-        self._pixels.pop(image_id, None)
+        self.drop(image_id)
         if not complete:
             with contextlib.suppress(RedisError):
                 await self._tell(image_id, GONE)

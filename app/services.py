@@ -10,6 +10,7 @@ from celery import Celery
 from fastapi import Depends, Request
 from redis import Redis, RedisError
 
+from app.admission import Gate
 from app.coalesce import Coalescer
 from app.errors import REDIS_AWAY, NotFound, Unavailable
 from app.replies import Replies
@@ -64,6 +65,7 @@ class Services:
     fleet: Fleet
     replies: Replies
     coalescer: Coalescer
+    gate: Gate
 
     def model(self, name: str) -> PublishedModel:
         """The model of that name, or the one that ``default`` names; raises ``NotFound``."""

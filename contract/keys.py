@@ -6,6 +6,8 @@ JOB_RINGS = "vitgan:jobs:rings"  # zset: id of a queued job -> when to ring its 
 REAPER = "vitgan:reaper"  # string: the API process that looks after both
 JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
 
+GATES = "vitgan:gates"  # hash: API process -> what it has under way (JSON)
+
 
 def jobs_queued(kind: str) -> str:
     """Zset: id -> time of creation, of those that wait."""

@@ -33,6 +33,7 @@ class Kind(IntEnum):
     DATA = 0  # bytes, more to come
     LAST = 1  # bytes, the image is complete
     ERROR = 2  # no image: meta says why
+    TAKEN = 3  # of an order, not an image: the worker that meta names begins with it
 
 
 @dataclass(frozen=True)

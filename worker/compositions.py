@@ -27,7 +27,7 @@ def draw_composition(order: Composition, engine: Engine, redis: Redis, worker: s
     if time.time() > order.deadline:
         return
     reply = Reply(redis, order, order.id, 1, worker, order.position)
-    with answering(redis, order, [reply]):
+    with answering(redis, order, [reply], worker):
         for piece in ahead(pieces(order.what, order.model, order.digest, engine, order.position)):
             reply.write(piece, stream=True)
 

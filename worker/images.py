@@ -45,16 +45,18 @@ def draw_batch(batch: ImageBatch, engine: Engine, redis: Redis, worker: str) -> 
     ``redis`` is a client without ``decode_responses``, with time enough to wait for credits; ``worker`` is
     the name under which this process beats.
     """
-    if time.time() > batch.deadline:
+    batch = batch.only({item.id for item in batch.items if time.time() < item.deadline})
+    if not batch.items:
         return
     replies = [Reply(redis, batch, item.id, len(batch.items), worker, batch.position) for item in batch.items]
-    with answering(redis, batch, replies):
+    with answering(redis, batch, replies, worker):
         _draw(batch, engine, replies)
 
 
 @contextmanager
-def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None]:
-    """Around the drawing of an order: every reply gets its end, whatever comes of it."""
+def answering(redis: Redis, order: Order, replies: list[Reply], worker: str) -> Iterator[None]:
+    """Around the drawing of an order: it is said to be taken, and every reply gets its end."""
+    _push(redis, order.reply_to, [Frame(order.id, Kind.TAKEN, meta={"worker": worker})])
     try:
         yield
     except ModelGoneError:

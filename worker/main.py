@@ -40,7 +40,7 @@ def run_image_worker(settings: WorkerSettings) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     library = ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir)
     engine = Engine(library, core_count(settings.threads), settings.loaded_models)
-    redis = Redis.from_url(settings.redis_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
+    redis = Redis.from_url(settings.bytes_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
     celery = make_celery(settings.redis_url)
 
     @celery.task(name=GENERATE_TASK)

@@ -11,6 +11,7 @@ from app.drawings import job_response, wants_job
 from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Use
+from app.visits import Visitor
 from app.zips import zip_response
 from contract.jobs import Job
 from contract.messages import Grid
@@ -32,10 +33,11 @@ router = APIRouter(tags=["images"])
             "description": "asked for with `Prefer: respond-async`: a job",
         },
         404: {"description": "no such model"},
+        429: {"description": "this key has too many images under way; see Retry-After"},
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def generate(body: GenerateBody, request: Request, use: Use) -> Response:
+async def generate(body: GenerateBody, request: Request, use: Use, visit: Visitor) -> Response:
     r"""The same seed, resolution, truncation and model give the same bytes, every time.
 
     curl -d '{"seed": 42, "resolution": 512}' -H 'Content-Type: application/json' \
@@ -49,8 +51,10 @@ async def generate(body: GenerateBody, request: Request, use: Use) -> Response:
     if wants_job(request):
         return await asyncio.to_thread(job_response, model, what, use)
     if isinstance(what, Grid):
-        return await image_response(Composed(model, what), use)
+        return await image_response(Composed(model, what), use, visit)
     pictures = [
         Picture(model, seed, what.truncation, what.columns, what.rows, what.form) for seed in what.seeds
     ]
-    return await (zip_response(pictures, use) if what.zipped else image_response(pictures[0], use))
+    if what.zipped:
+        return await zip_response(pictures, use, visit)
+    return await image_response(pictures[0], use, visit)

@@ -11,6 +11,7 @@ from app.drawings import job_response, wants_job
 from app.images import Composed, check_composition, image_response
 from app.schemas import InterpolateBody
 from app.services import Use
+from app.visits import Visitor
 from contract.jobs import Job
 
 router = APIRouter(tags=["images"])
@@ -27,10 +28,11 @@ router = APIRouter(tags=["images"])
             "description": "asked for with `Prefer: respond-async`: a job",
         },
         404: {"description": "no such model"},
+        429: {"description": "this key has too many images under way; see Retry-After"},
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def interpolate(body: InterpolateBody, request: Request, use: Use) -> Response:
+async def interpolate(body: InterpolateBody, request: Request, use: Use, visit: Visitor) -> Response:
     r"""A frame that falls on a seed is that seed's picture, to the bit.
 
     curl -d '{"seeds": [1, 2, 3], "frames": 72}' -H 'Content-Type: application/json' \
@@ -40,4 +42,4 @@ async def interpolate(body: InterpolateBody, request: Request, use: Use) -> Resp
     check_composition(walk, use.settings)
     if wants_job(request):
         return await asyncio.to_thread(job_response, model, walk, use)
-    return await image_response(Composed(model, walk), use)
+    return await image_response(Composed(model, walk), use, visit)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from app.coalesce import ALONE_PIXELS
+from app.orders import ALONE_PIXELS
 from contract import keys
 from contract.messages import ImageBatch
 from contract.queue import GENERATE
@@ -153,7 +153,9 @@ async def test_images_that_come_together_are_one_batch(api: Api) -> None:
     bodies = [{"seed": seed, "resolution": 64, "truncation": seed / 10} for seed in range(10)]
     answers = await asyncio.gather(*(api.http.post("/generate", json=body) for body in bodies))
     assert [answer.text for answer in answers] == [f"{s} 64x64 {s / 10}" for s in range(10)]
-    assert [len(batch.items) for batch in api.painter.batches] == [10]
+    sizes = [len(batch.items) for batch in api.painter.batches]
+    assert sum(sizes) == 10
+    assert len(sizes) <= 2  # the first to be let in may find the workers idle, and waits for nobody
 
 
 async def test_sizes_do_not_mix_and_large_images_are_alone(api: Api) -> None:
@@ -215,7 +217,9 @@ async def test_a_large_image_streams_and_pays_a_credit_a_chunk(
     answer = await api.http.post("/generate", json={"resolution": 2048})
     assert answer.content == b"0;1;2;3;4;end"
     assert paid == [CREDIT.decode()] * 5
-    assert redis.keys("*") == [keys.workers(GENERATE)]  # nothing is left behind
+    assert sorted(redis.keys("*")) == sorted(
+        [keys.workers(GENERATE), keys.GATES, keys.REAPER]
+    )  # nothing is left behind
     assert len(api.services.replies) == 0
 
 

@@ -70,7 +70,9 @@ async def test_large_images_come_one_after_the_other(api: Api, redis: Redis) -> 
     api.painter.answer = in_parts
     answer = await api.http.post("/generate", json={"seeds": [5, 6], "resolution": 2048})
     assert entries(answer.content) == {"seed0005.png": b"0;1;2;5", "seed0006.png": b"0;1;2;6"}
-    assert redis.keys("*") == [keys.workers(GENERATE)]  # nothing is left behind
+    assert sorted(redis.keys("*")) == sorted(
+        [keys.workers(GENERATE), keys.GATES, keys.REAPER]
+    )  # nothing is left behind
 
 
 @pytest.mark.parametrize("resolution", [64, 2048])

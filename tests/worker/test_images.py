@@ -19,24 +19,39 @@ from worker.images import draw_batch
 
 
 def batch(
-    model: PublishedModel, seeds: list[int], size: tuple[int, int] = (32, 24), **more: Any
+    model: PublishedModel,
+    seeds: list[int],
+    size: tuple[int, int] = (32, 24),
+    deadline: float | None = None,
+    **more: Any,
 ) -> ImageBatch:
-    items = tuple(ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=1.0) for seed in seeds)
     now = time.time()
-    values = {"reply_to": "api", "model": model.name, "digest": model.digest, "sent_at": now}
+    ends = now + 30 if deadline is None else deadline
+    items = tuple(ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=1.0, deadline=ends) for seed in seeds)
+    values = {
+        "id": uuid.uuid4().hex,
+        "reply_to": "api",
+        "model": model.name,
+        "digest": model.digest,
+        "sent_at": now,
+    }
     values |= {"columns": Side.whole(size[0]), "rows": Side.whole(size[1])}
-    values |= {"deadline": now + 30, "items": items}
+    values |= {"deadline": ends, "items": items}
     return ImageBatch(**(values | more))
 
 
 def replies(raw: Redis) -> list[Frame]:
-    frames = raw.lrange(keys.replies("api"), 0, -1)
-    return [Frame.decode(data) for data in frames]  # type: ignore[union-attr]
+    """All but the first one, which says who has taken the batch."""
+    frames = [Frame.decode(data) for data in raw.lrange(keys.replies("api"), 0, -1)]  # type: ignore[union-attr]
+    assert all(frame.meta == {"worker": "worker-1"} for frame in frames if frame.kind is Kind.TAKEN)
+    return [frame for frame in frames if frame.kind is not Kind.TAKEN]
 
 
 def test_every_image_of_a_batch_comes_back_as_a_png(engine: Engine, tiny: PublishedModel, raw: Redis) -> None:
     asked = batch(tiny, [3, 4])
     draw_batch(asked, engine, raw, "worker-1")
+    taken = Frame.decode(raw.lindex(keys.replies("api"), 0))  # type: ignore[arg-type]
+    assert (taken.kind, taken.id) == (Kind.TAKEN, asked.id)  # said before anything is drawn
     frames = replies(raw)
     assert [(frame.id, frame.kind) for frame in frames] == [(item.id, Kind.LAST) for item in asked.items]
     assert [set(frame.meta) for frame in frames] == [{"queue", "batch", "render", "worker"}] * 2
@@ -48,6 +63,18 @@ def test_every_image_of_a_batch_comes_back_as_a_png(engine: Engine, tiny: Publis
 def test_nothing_is_drawn_after_the_deadline(engine: Engine, tiny: PublishedModel, raw: Redis) -> None:
     draw_batch(batch(tiny, [1], deadline=time.time() - 1), engine, raw, "worker-1")
     assert replies(raw) == []
+
+
+def test_only_what_somebody_still_waits_for_is_drawn(
+    engine: Engine, tiny: PublishedModel, raw: Redis
+) -> None:
+    asked = batch(tiny, [1, 2, 3])
+    late = asked.items[1].model_copy(update={"deadline": time.time() - 1})
+    draw_batch(
+        asked.model_copy(update={"items": (asked.items[0], late, asked.items[2])}), engine, raw, "worker-1"
+    )
+    assert [frame.id for frame in replies(raw)] == [asked.items[0].id, asked.items[2].id]
+    assert replies(raw)[0].meta["batch"] == 2
 
 
 def test_a_model_that_is_gone_is_told(engine: Engine, tiny: PublishedModel, raw: Redis) -> None:
@@ -80,7 +107,10 @@ class Reader:
             self.most_waiting = max(self.most_waiting, self.raw.llen(keys.replies("api")))  # type: ignore[type-var]
             got = self.raw.blpop([keys.replies("api")], timeout=5)
             assert got is not None, "the worker stopped sending"
-            self.taken.append(Frame.decode(got[1]))  # type: ignore[index]
+            frame = Frame.decode(got[1])  # type: ignore[index]
+            if frame.kind is Kind.TAKEN:
+                continue
+            self.taken.append(frame)
             gone = len(self.taken) == self.gone_after
             self.raw.rpush(keys.credits(self.item), GONE if gone else CREDIT)
             if gone:
