@@ -14,6 +14,11 @@ def jobs_queued(kind: str) -> str:
     return f"vitgan:jobs:queued:{kind}"
 
 
+def idempotency(client: str, key: str) -> str:
+    """String: what the first request under a client's key has settled (JSON)."""
+    return f"vitgan:idempotency:{client}:{key}"
+
+
 def job(job_id: str) -> str:
     """Hash: the job's record."""
     return f"vitgan:job:{job_id}"

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery, signals
@@ -29,6 +30,7 @@ from worker.settings import WorkerSettings
 from worker.trainer import run_job
 
 SWITCH_SECONDS = 0.0005
+DRAWINGS = 2  # drawing jobs at a time, in an image worker
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +53,16 @@ def run_image_worker(settings: WorkerSettings) -> None:
     stopping = threading.Event()
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
 
-    @celery.task(name=DRAW_TASK)
-    def draw(job_id: str) -> None:
+    # Beside Celery's slots: images that somebody waits for never wait for jobs that nobody waits for.
+    drawings = ThreadPoolExecutor(DRAWINGS, "drawing")
+
+    def run(job_id: str) -> None:
         if run_drawing(job_id, store, engine, settings, stopping):
             celery.send_task(DRAW_TASK, (job_id,))
+
+    @celery.task(name=DRAW_TASK)
+    def draw(job_id: str) -> None:
+        drawings.submit(run, job_id)
 
     @celery.task(name=COMPOSE_TASK)
     def compose(order: dict[str, Any]) -> None:

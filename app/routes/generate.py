@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from app.drawings import job_response, wants_job
+from app.idempotency import Repeatable
 from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Use
@@ -37,13 +38,19 @@ router = APIRouter(tags=["images"])
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def generate(body: GenerateBody, request: Request, use: Use, visit: Visitor) -> Response:
+async def generate(
+    body: GenerateBody, request: Request, use: Use, visit: Visitor, repeats: Repeatable
+) -> Response:
     r"""The same seed, resolution, truncation and model give the same bytes, every time.
 
     curl -d '{"seed": 42, "resolution": 512}' -H 'Content-Type: application/json' \
              localhost:8000/generate -o seed0042.png
     """
-    model, what = use.model(body.model), body.what()
+    model = use.model(body.model)
+    said = body.model_dump_json(exclude_unset=True)
+    settled = await repeats.settle_soon(use.jobs.redis, said, body.seed, model.digest)
+    settled.check(model)
+    what = body.model_copy(update={"seed": settled.seed}).what()
     if isinstance(what, Grid):
         check_composition(what, use.settings)
     else:

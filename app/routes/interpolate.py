@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from app.drawings import job_response, wants_job
+from app.idempotency import Repeatable
 from app.images import Composed, check_composition, image_response
 from app.schemas import InterpolateBody
 from app.services import Use
@@ -32,13 +33,18 @@ router = APIRouter(tags=["images"])
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def interpolate(body: InterpolateBody, request: Request, use: Use, visit: Visitor) -> Response:
+async def interpolate(
+    body: InterpolateBody, request: Request, use: Use, visit: Visitor, repeats: Repeatable
+) -> Response:
     r"""A frame that falls on a seed is that seed's picture, to the bit.
 
     curl -d '{"seeds": [1, 2, 3], "frames": 72}' -H 'Content-Type: application/json' \
              localhost:8000/interpolate -o walk.png
     """
     model, walk = use.model(body.model), body.walk()
+    said = body.model_dump_json(exclude_unset=True)
+    settled = await repeats.settle_soon(use.jobs.redis, said, digest=model.digest)
+    settled.check(model)
     check_composition(walk, use.settings)
     if wants_job(request):
         return await asyncio.to_thread(job_response, model, walk, use)
