@@ -68,7 +68,7 @@ def valkey(folder: Path, port: int) -> None:
     """Run the embedded Valkey until a signal ends it."""
     from cli.valkey import run
 
-    run(folder, port)
+    raise typer.Exit(run(folder, port))
 
 
 @app.command()
