@@ -58,6 +58,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         await patient.aclose()
         await quick.aclose()
         services.jobs.redis.close()
+        services.fleet.bytes_redis.close()
         services.celery.close()
 
     app = FastAPI(
@@ -91,7 +92,7 @@ def make_services(
     commands = command_client(settings.redis_url)
     celery = make_celery(settings.redis_url)
     replies = Replies(patient)
-    fleet = Fleet(commands)
+    fleet = Fleet(commands, command_client(settings.bytes_url))
     return Services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),

@@ -28,6 +28,7 @@ class Fleet:
     """Who is alive, looked at once a second."""
 
     redis: Redis
+    bytes_redis: Redis
     redis_answers: bool = False
     workers: dict[str, int] = field(default_factory=dict)
 
@@ -43,6 +44,7 @@ class Fleet:
         """Asks Redis for the workers that have beaten lately."""
         try:
             self.workers = {queue: alive(self.redis, queue) for queue in (GENERATE, TRAIN)}
+            self.bytes_redis.ping()
             self.redis_answers = True
         except RedisError:
             self.workers, self.redis_answers = {}, False

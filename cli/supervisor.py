@@ -120,10 +120,10 @@ def _start(children: list[Child], host: str, port: int, settings: SharedSettings
     if "REDIS_URL" in env or "VITGAN_REDIS_URL" in env:
         url = settings.redis_url
     else:
-        redis_port = _free_port()
-        url = f"redis://127.0.0.1:{redis_port}/0"
-        folder = str(settings.data_dir / "valkey")
-        children.append(Child("valkey", ["valkey", folder, str(redis_port)], env, logs))
+        url = _embed("valkey", settings.data_dir / "valkey", children, env, logs)
+        if "VITGAN_BYTES_REDIS_URL" not in env:
+            folder = settings.data_dir / "valkey-bytes"
+            env["VITGAN_BYTES_REDIS_URL"] = _embed("valkey-bytes", folder, children, env, logs, "--forgets")
     env["REDIS_URL"] = url
     redis = command_client(url)
     _await(
@@ -143,6 +143,15 @@ def _start(children: list[Child], host: str, port: int, settings: SharedSettings
     _await("image worker", lambda: _is_alive(redis, GENERATE), children, stop)
     _await("training worker", lambda: _is_alive(redis, TRAIN), children, stop)
     _await("api", lambda: _answers(f"{_address(host, port)}/readyz"), children, stop)
+
+
+def _embed(
+    name: str, folder: Path, children: list[Child], env: dict[str, str], logs: Path, *options: str
+) -> str:
+    """Starts a Valkey of our own; gives its URL."""
+    port = _free_port()
+    children.append(Child(name, ["valkey", str(folder), str(port), *options], env, logs))
+    return f"redis://127.0.0.1:{port}/0"
 
 
 def _await(
@@ -204,8 +213,8 @@ def _draw_first(host: str, port: int) -> None:
 
 def _stop(children: list[Child]) -> None:
     """API and workers first, Redis last; what does not end in time is killed."""
-    redis = [child for child in children if child.name == "valkey"]
-    rest = [child for child in children if child.name != "valkey"]
+    redis = [child for child in children if child.name.startswith("valkey")]
+    rest = [child for child in children if not child.name.startswith("valkey")]
     for group, seconds in ((rest, STOP_SECONDS), (redis, REDIS_SECONDS)):
         for child in group:
             child.process.terminate()

