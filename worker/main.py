@@ -43,13 +43,20 @@ def run_image_worker(settings: WorkerSettings) -> None:
     redis = Redis.from_url(settings.redis_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
     celery = make_celery(settings.redis_url)
 
+    stopping, late = threading.Event(), threading.Event()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def stop(**_: object) -> None:
+        stopping.set()
+        timer = threading.Timer(settings.stop_seconds, late.set)
+        timer.daemon = True
+        timer.start()
+
     @celery.task(name=GENERATE_TASK)
     def generate(batch: dict[str, Any]) -> None:
-        draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE))
+        draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE), late.is_set)
 
     store = JobStore(command_client(settings.redis_url))
-    stopping = threading.Event()
-    signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
 
     @celery.task(name=DRAW_TASK)
     def draw(job_id: str) -> None:
@@ -58,7 +65,7 @@ def run_image_worker(settings: WorkerSettings) -> None:
 
     @celery.task(name=COMPOSE_TASK)
     def compose(order: dict[str, Any]) -> None:
-        draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE))
+        draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE), late.is_set)
 
     _run(celery, GENERATE, settings.slots, settings)
 
