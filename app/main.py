@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 
 from app import errors
 from app.coalesce import Coalescer, Publish
+from app.datasets import sweep_uploads
 from app.middleware import BodyLimit, OpenToPages, RequestId
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
@@ -35,6 +36,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         patient = redis.asyncio.Redis.from_url(
             settings.redis_url, socket_timeout=BLOCK_SECONDS + 5, socket_connect_timeout=3
         )
+        sweep_uploads(settings)
         services = make_services(settings, patient)
         app.state.services = services
         tasks = [

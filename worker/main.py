@@ -22,11 +22,11 @@ from contract.queue import COMPOSE_TASK, DRAW_TASK, GENERATE, GENERATE_TASK, TRA
 from contract.redis_client import command_client
 from contract.stream import STALL_SECONDS
 from worker.compositions import draw_composition
-from worker.drawings import run_drawing
+from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine, core_count, use_threads
 from worker.images import draw_batch
 from worker.settings import WorkerSettings
-from worker.trainer import run_job
+from worker.trainer import run_job, sweep_runs
 
 SWITCH_SECONDS = 0.0005
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 def run_image_worker(settings: WorkerSettings) -> None:
     """Draws batches until a signal stops it."""
+    sweep_results(settings)
     use_threads(1)  # the engine's own threads paint side by side
     # A drawing thread gives Python's lock away at each operation and must get it back soon.
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -72,6 +73,7 @@ def run_image_worker(settings: WorkerSettings) -> None:
 
 def run_training_worker(settings: WorkerSettings) -> None:
     """Runs trainings, one at a time, until a signal stops it."""
+    sweep_runs(settings)
     store = JobStore(command_client(settings.redis_url))
     celery = make_celery(settings.redis_url)
     stopping = threading.Event()
