@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from app.archives import MAX_NAMED, keep_pictures
 from app.errors import Conflict, NotFound
 from app.settings import AppSettings
+from contract.leftovers import sweep
 
 UPLOAD = "upload"  # in a dataset's folder: which upload it came with
 
@@ -24,6 +25,7 @@ def store_dataset(upload: BinaryIO, name: str, upload_id: str, settings: AppSett
     target = settings.datasets_dir / name
     if target.exists():
         return _same(name, upload_id, settings)
+    sweep_uploads(settings)
     incoming = settings.datasets_dir / f".incoming-{uuid.uuid4().hex}"
     incoming.mkdir(parents=True)
     try:
@@ -47,6 +49,11 @@ def store_dataset(upload: BinaryIO, name: str, upload_id: str, settings: AppSett
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return info
+
+
+def sweep_uploads(settings: AppSettings) -> None:
+    """Removes what processes that died have left of uploads."""
+    sweep(settings.datasets_dir.glob(".incoming-*"), settings.leftover_seconds)
 
 
 def read_dataset(name: str, settings: AppSettings) -> dict[str, Any]:

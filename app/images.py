@@ -229,6 +229,8 @@ def refuse_errors(frame: Frame) -> None:
     match frame.meta["code"]:
         case "model_gone":
             raise Unavailable("the model has just been replaced: try again")
+        case "gap":
+            raise Unavailable("Redis lost the beginning of the image: try again")
         case "not_queued":
             raise Unavailable("Redis does not take the request: try again in a few seconds")
         case _:

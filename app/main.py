@@ -16,6 +16,7 @@ from redis.retry import Retry
 from app import errors
 from app.admission import Gate
 from app.coalesce import Coalescer, Publish
+from app.datasets import sweep_uploads
 from app.middleware import BodyLimit, OpenToPages, RequestId
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
@@ -44,6 +45,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
             settings.redis_url, socket_timeout=COMMAND_SECONDS, socket_connect_timeout=COMMAND_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )  # fmt: skip
+        sweep_uploads(settings)
         services = make_services(settings, patient, quick)
         app.state.services = services
         tasks = [

@@ -30,6 +30,9 @@ class SharedSettings(BaseSettings):
     shipped_models_dir: Path = Field(
         SHIPPED_MODELS, description="folder of read-only models that come with the service"
     )
+    leftover_seconds: float = Field(
+        3600, gt=0, description="after so long unfinished files of processes that died are removed"
+    )
 
     @property
     def bytes_url(self) -> str:

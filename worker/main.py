@@ -23,11 +23,11 @@ from contract.queue import COMPOSE_TASK, DRAW_TASK, GENERATE, GENERATE_TASK, TRA
 from contract.redis_client import command_client
 from contract.stream import STALL_SECONDS
 from worker.compositions import draw_composition
-from worker.drawings import run_drawing
+from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine, core_count, use_threads
 from worker.images import draw_batch
 from worker.settings import WorkerSettings
-from worker.trainer import run_job
+from worker.trainer import run_job, sweep_runs
 
 SWITCH_SECONDS = 0.0005
 DRAWINGS = 2  # drawing jobs at a time, in an image worker
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 def run_image_worker(settings: WorkerSettings) -> None:
     """Draws batches until a signal stops it."""
+    sweep_results(settings)
     use_threads(1)  # the engine's own threads paint side by side
     # A drawing thread gives Python's lock away at each operation and must get it back soon.
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -45,13 +46,20 @@ def run_image_worker(settings: WorkerSettings) -> None:
     redis = Redis.from_url(settings.bytes_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
     celery = make_celery(settings.redis_url)
 
+    stopping, late = threading.Event(), threading.Event()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def stop(**_: object) -> None:
+        stopping.set()
+        timer = threading.Timer(settings.stop_seconds, late.set)
+        timer.daemon = True
+        timer.start()
+
     @celery.task(name=GENERATE_TASK)
     def generate(batch: dict[str, Any]) -> None:
-        draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE))
+        draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE), late.is_set)
 
     store = JobStore(command_client(settings.redis_url))
-    stopping = threading.Event()
-    signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
 
     # Beside Celery's slots: images that somebody waits for never wait for jobs that nobody waits for.
     drawings = ThreadPoolExecutor(DRAWINGS, "drawing")
@@ -66,13 +74,14 @@ def run_image_worker(settings: WorkerSettings) -> None:
 
     @celery.task(name=COMPOSE_TASK)
     def compose(order: dict[str, Any]) -> None:
-        draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE))
+        draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE), late.is_set)
 
     _run(celery, GENERATE, settings.slots, settings)
 
 
 def run_training_worker(settings: WorkerSettings) -> None:
     """Runs trainings, one at a time, until a signal stops it."""
+    sweep_runs(settings)
     store = JobStore(command_client(settings.redis_url))
     celery = make_celery(settings.redis_url)
     stopping = threading.Event()

@@ -61,9 +61,10 @@ def in_parts(batch: ImageBatch) -> list[Frame]:
     (item,) = batch.items
     meta = {"queue": 0, "batch": 1, "render": 0}
     data = [
-        Frame(item.id, Kind.DATA, b"%d;" % n, {"at": [n, 0, 1]} | (meta if n == 0 else {})) for n in range(3)
+        Frame(item.id, Kind.DATA, b"%d;" % n, {"at": [n, 0, 1]} | (meta if n == 0 else {}), 2 * n)
+        for n in range(3)
     ]
-    return [*data, Frame(item.id, Kind.LAST, b"%d" % item.seed)]
+    return [*data, Frame(item.id, Kind.LAST, b"%d" % item.seed, start=6)]
 
 
 async def test_large_images_come_one_after_the_other(api: Api, redis: Redis) -> None:

@@ -56,9 +56,11 @@ class Valkey:
             self.keeper.wait(20)
 
 
-def children(pid: int) -> list[int]:
+def children(pid: int, command: str = "") -> list[int]:
+    """Of that process; only those whose ``vitgan`` command it is, if one is given."""
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
+    pids = [int(word) for word in found.stdout.split()]
+    return [child for child in pids if not command or command_of(child)[3:4] == [command]]
 
 
 def command_of(pid: int) -> list[str]:
