@@ -13,12 +13,14 @@ from fastapi.staticfiles import StaticFiles
 
 from app import errors
 from app.coalesce import Coalescer, Publish
+from app.events import shared_client
 from app.middleware import BodyLimit, OpenToPages, RequestId
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
-from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status
+from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status, webhooks
 from app.services import Fleet, Services
 from app.settings import AppSettings
+from app.webhooks import Webhooks
 from contract.jobs import JobStore
 from contract.messages import ImageBatch, Order
 from contract.models import ModelLibrary
@@ -37,14 +39,18 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         )
         services = make_services(settings, patient)
         app.state.services = services
+        reaper = Reaper(services.jobs, services.celery)
         tasks = [
             asyncio.create_task(services.replies.read_forever()),
             asyncio.create_task(services.fleet.look_forever()),
-            asyncio.create_task(Reaper(services.jobs, services.celery).look_forever()),
+            asyncio.create_task(reaper.look_forever()),
         ]
+        if settings.webhook_key:
+            tasks.append(asyncio.create_task(Webhooks(services.jobs, settings, reaper.id).deliver_forever()))
         yield
         await end(tasks)
         await patient.aclose()
+        await services.events.aclose()
         services.jobs.redis.close()
         services.celery.close()
 
@@ -57,7 +63,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(OpenToPages)
     app.add_middleware(RequestId)
-    for noun in (generate, images, interpolate, iiif, datasets, jobs, models, status):
+    for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models, status):
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
@@ -82,6 +88,7 @@ def make_services(settings: AppSettings, patient: redis.asyncio.Redis) -> Servic
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
         jobs=JobStore(commands),
+        events=shared_client(settings.redis_url),
         celery=celery,
         fleet=fleet,
         replies=replies,

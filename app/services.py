@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from celery import Celery
 from fastapi import Depends, Request
 from redis import Redis, RedisError
+from redis.asyncio import Redis as AsyncRedis
 
 from app.coalesce import Coalescer
 from app.errors import REDIS_AWAY, NotFound, Unavailable
@@ -60,6 +61,7 @@ class Services:
     settings: AppSettings
     library: ModelLibrary
     jobs: JobStore
+    events: AsyncRedis  # what readers of jobs' events look through
     celery: Celery
     fleet: Fleet
     replies: Replies
@@ -78,7 +80,8 @@ class Services:
             raise Unavailable(missing[0])
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
+    """Async, as what asks nobody should be: FastAPI gives anything else a thread, which takes longer."""
     return cast(Services, request.app.state.services)
 
 

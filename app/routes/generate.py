@@ -7,10 +7,12 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.callers import Asking
 from app.drawings import job_response, wants_job
 from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Use
+from app.webhooks import checked_webhook
 from app.zips import zip_response
 from contract.jobs import Job
 from contract.messages import Grid
@@ -35,7 +37,7 @@ router = APIRouter(tags=["images"])
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def generate(body: GenerateBody, request: Request, use: Use) -> Response:
+async def generate(body: GenerateBody, request: Request, use: Use, caller: Asking) -> Response:
     r"""The same seed, resolution, truncation and model give the same bytes, every time.
 
     curl -d '{"seed": 42, "resolution": 512}' -H 'Content-Type: application/json' \
@@ -46,8 +48,10 @@ async def generate(body: GenerateBody, request: Request, use: Use) -> Response:
         check_composition(what, use.settings)
     else:
         check_size(what.columns, what.rows, what.form, use.settings)
-    if wants_job(request):
-        return await asyncio.to_thread(job_response, model, what, use)
+    is_job = wants_job(request)
+    webhook = checked_webhook(body.webhook, is_job, use.settings)
+    if is_job:
+        return await asyncio.to_thread(job_response, model, what, use, caller, webhook)
     if isinstance(what, Grid):
         return await image_response(Composed(model, what), use)
     pictures = [

@@ -7,10 +7,12 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.callers import Asking
 from app.drawings import job_response, wants_job
 from app.images import Composed, check_composition, image_response
 from app.schemas import InterpolateBody
 from app.services import Use
+from app.webhooks import checked_webhook
 from contract.jobs import Job
 
 router = APIRouter(tags=["images"])
@@ -30,7 +32,7 @@ router = APIRouter(tags=["images"])
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def interpolate(body: InterpolateBody, request: Request, use: Use) -> Response:
+async def interpolate(body: InterpolateBody, request: Request, use: Use, caller: Asking) -> Response:
     r"""A frame that falls on a seed is that seed's picture, to the bit.
 
     curl -d '{"seeds": [1, 2, 3], "frames": 72}' -H 'Content-Type: application/json' \
@@ -38,6 +40,8 @@ async def interpolate(body: InterpolateBody, request: Request, use: Use) -> Resp
     """
     model, walk = use.model(body.model), body.walk()
     check_composition(walk, use.settings)
-    if wants_job(request):
-        return await asyncio.to_thread(job_response, model, walk, use)
+    is_job = wants_job(request)
+    webhook = checked_webhook(body.webhook, is_job, use.settings)
+    if is_job:
+        return await asyncio.to_thread(job_response, model, walk, use, caller, webhook)
     return await image_response(Composed(model, walk), use)
