@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
+from app.callers import Caller
 from app.errors import REDIS_AWAY, Unavailable
 from app.services import Services
 from app.visits import preferences
@@ -20,9 +21,12 @@ def wants_job(request: Request) -> bool:
     return "respond-async" in preferences(request)
 
 
-def job_response(model: PublishedModel, what: Images | Grid | Walk, use: Services) -> Response:
-    """202 and the job."""
-    job_id = use.jobs.create(DrawRequest(model=model.name, digest=model.digest, what=what))
+def job_response(
+    model: PublishedModel, what: Images | Grid | Walk, use: Services, caller: Caller, webhook: str | None
+) -> Response:
+    """202 and the job; ``webhook`` is told of its end."""
+    request = DrawRequest(model=model.name, digest=model.digest, what=what)
+    job_id = use.jobs.create(request, caller.id, webhook)
     ring(DRAW_TASK, job_id, use)
     headers = {"Location": f"/jobs/{job_id}", "Preference-Applied": "respond-async"}
     return JSONResponse(use.jobs.get(job_id).model_dump(mode="json"), 202, headers)

@@ -17,13 +17,15 @@ from app import errors
 from app.admission import Gate
 from app.coalesce import Coalescer, Publish
 from app.datasets import sweep_uploads
+from app.events import shared_client
 from app.middleware import BodyLimit, OpenToPages, RequestId
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
-from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status
+from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status, webhooks
 from app.services import Fleet, Services
 from app.settings import AppSettings
+from app.webhooks import Webhooks
 from contract.jobs import JobStore
 from contract.messages import ImageBatch, Order
 from contract.models import ModelLibrary
@@ -48,17 +50,21 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         sweep_uploads(settings)
         services = make_services(settings, patient, quick)
         app.state.services = services
+        reaper = Reaper(services.jobs, services.celery)
         tasks = [
             asyncio.create_task(services.replies.read_forever()),
             asyncio.create_task(services.gate.keep_forever()),
             asyncio.create_task(services.fleet.look_forever()),
             asyncio.create_task(Rescue(services.coalescer, services.fleet.redis).look_forever()),
-            asyncio.create_task(Reaper(services.jobs, services.celery).look_forever()),
+            asyncio.create_task(reaper.look_forever()),
         ]
+        if settings.webhook_key:
+            tasks.append(asyncio.create_task(Webhooks(services.jobs, settings, reaper.id).deliver_forever()))
         yield
         await end(tasks)
         await patient.aclose()
         await quick.aclose()
+        await services.events.aclose()
         services.jobs.redis.close()
         services.fleet.bytes_redis.close()
         services.celery.close()
@@ -72,7 +78,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(OpenToPages)
     app.add_middleware(RequestId)
-    for noun in (generate, images, interpolate, iiif, datasets, jobs, models, status):
+    for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models, status):
         app.include_router(noun.router)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
@@ -99,6 +105,7 @@ def make_services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
         jobs=JobStore(commands),
+        events=shared_client(settings.redis_url),
         celery=celery,
         fleet=fleet,
         replies=replies,

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from celery import Celery
 from fastapi import Depends, Request
 from redis import Redis, RedisError
+from redis.asyncio import Redis as AsyncRedis
 
 from app.admission import Gate
 from app.coalesce import Coalescer
@@ -63,6 +64,7 @@ class Services:
     settings: AppSettings
     library: ModelLibrary
     jobs: JobStore
+    events: AsyncRedis  # what readers of jobs' events look through
     celery: Celery
     fleet: Fleet
     replies: Replies
@@ -82,7 +84,8 @@ class Services:
             raise Unavailable(missing[0])
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
+    """Async, as what asks nobody should be: FastAPI gives anything else a thread, which takes longer."""
     return cast(Services, request.app.state.services)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import base64
+import binascii
+
+from pydantic import Field, SecretStr, field_validator
 
 from contract.messages import MAX_SIDE
 from contract.settings import SharedSettings
+
+BASE64_MARK = "whsec_"  # of the Standard Webhooks: base64 follows
 
 
 class AppSettings(SharedSettings):
@@ -46,3 +51,35 @@ class AppSettings(SharedSettings):
     max_members: int = Field(100_000, ge=1, description="files in an archive")
     max_picture_bytes: int = Field(64 * 2**20, ge=1, description="size of one picture's file")
     max_picture_pixels: int = Field(64_000_000, ge=1, description="pixels of one uploaded picture")
+    webhook_secret: SecretStr | None = Field(
+        None,
+        min_length=1,
+        description="what webhooks are signed with: text, or whsec_ and base64; none are sent without",
+    )
+    webhook_allow_private: bool = Field(
+        False, description="webhooks may lead to this machine and into private networks"
+    )
+    webhook_attempts: int = Field(8, ge=1, description="deliveries of a webhook before it is given up")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _key(value):
+            raise ValueError("what follows whsec_ must be base64 of one byte or more")
+        return value
+
+    @property
+    def webhook_key(self) -> bytes:
+        """The bytes that webhooks are signed with; empty if none are sent."""
+        return _key(self.webhook_secret) if self.webhook_secret else b""
+
+
+def _key(secret: SecretStr) -> bytes:
+    """Of a secret as people write it; empty if it cannot be read."""
+    text = secret.get_secret_value()
+    if not text.startswith(BASE64_MARK):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(BASE64_MARK), validate=True)
+    except binascii.Error:
+        return b""

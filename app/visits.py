@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from app.callers import Asking
 from app.errors import ClientLeft
 
 Result = TypeVar("Result")
@@ -52,11 +53,11 @@ def preferences(request: Request) -> dict[str, str]:
     return found
 
 
-def visit(request: Request) -> Visit:
+def visit(request: Request, caller: Asking) -> Visit:
     """The request's client. ``Prefer: wait=10`` says that it waits ten seconds for an image to begin."""
     wait = preferences(request).get("wait", "")
     seconds = float(wait) if re.fullmatch(r"[1-9]\d{0,8}", wait) else None
-    return Visit(request, "anonymous", None, seconds)
+    return Visit(request, caller.id, caller.max_waiting, seconds)
 
 
 Visitor = Annotated[Visit, Depends(visit)]

@@ -28,25 +28,18 @@ from worker.telling import until_told
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
+END_SECONDS = 2.0  # until a training that nobody wants any more is killed; its checkpoint is not needed
 
 
 class Training:
     """A running subprocess and the last progress it told."""
 
     def __init__(self, claim: Claim[TrainRequest], settings: WorkerSettings) -> None:
-        request = claim.request
         self.run = take_over(settings.runs_dir / claim.job_id, claim.fence)
         self.progress: dict[str, Any] | None = None
         self._errors = (self.run / "stderr.log").open("w+")
         self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "cli", "train",
-                str(settings.datasets_dir / request.dataset / "pictures.zip"),
-                "--preset", request.preset, "--kimg", str(request.kimg), "--seed", str(request.seed),
-                "--out", str(self.run), "--resume", "--json", "--threads", str(settings.threads),
-                "--tick", str(settings.tick_kimg), "--with-parent",
-                "--cache", str(settings.data_dir / "cache"),
-            ],
+            command(claim.request, self.run, settings),
             stdout=subprocess.PIPE, stderr=self._errors, text=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -81,6 +74,18 @@ class Training:
         with self.process.stdout as lines:
             for line in lines:
                 self.progress = json.loads(line)
+
+
+def command(request: TrainRequest, run: Path, settings: WorkerSettings) -> list[str]:
+    """What trains in that folder, and ends when this process does."""
+    return [
+        sys.executable, "-m", "cli", "train",
+        str(settings.datasets_dir / request.dataset / "pictures.zip"),
+        "--preset", request.preset, "--kimg", str(request.kimg), "--seed", str(request.seed),
+        "--out", str(run), "--resume", "--json", "--threads", str(settings.threads),
+        "--tick", str(settings.tick_kimg), "--with-parent",
+        "--cache", str(settings.data_dir / "cache"),
+    ]  # fmt: skip
 
 
 def take_over(job_folder: Path, fence: int) -> Path:
@@ -141,11 +146,11 @@ def _attend(
             return store.release(claim)
         match _beat(store, claim, training.progress):
             case Beat.CANCEL:
-                training.stop(settings.stop_seconds)
+                training.stop(END_SECONDS)
                 store.cancelled(claim)
                 return False
             case Beat.LOST:
-                training.stop(settings.stop_seconds)
+                training.stop(END_SECONDS)
                 return False
             case Beat.GO_ON:
                 _wait(training.process, BEAT_SECONDS)

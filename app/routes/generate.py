@@ -7,12 +7,14 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.callers import Asking
 from app.drawings import job_response, wants_job
 from app.idempotency import Repeatable
 from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Use
 from app.visits import Visitor
+from app.webhooks import checked_webhook
 from app.zips import zip_response
 from contract.jobs import Job
 from contract.messages import Grid
@@ -39,7 +41,7 @@ router = APIRouter(tags=["images"])
     },
 )
 async def generate(
-    body: GenerateBody, request: Request, use: Use, visit: Visitor, repeats: Repeatable
+    body: GenerateBody, request: Request, use: Use, caller: Asking, visit: Visitor, repeats: Repeatable
 ) -> Response:
     r"""The same seed, resolution, truncation and model give the same bytes, every time.
 
@@ -55,8 +57,10 @@ async def generate(
         check_composition(what, use.settings)
     else:
         check_size(what.columns, what.rows, what.form, use.settings)
-    if wants_job(request):
-        return await asyncio.to_thread(job_response, model, what, use)
+    is_job = wants_job(request)
+    webhook = checked_webhook(body.webhook, is_job, use.settings)
+    if is_job:
+        return await asyncio.to_thread(job_response, model, what, use, caller, webhook)
     if isinstance(what, Grid):
         return await image_response(Composed(model, what), use, visit)
     pictures = [

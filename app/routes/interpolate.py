@@ -7,12 +7,14 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.callers import Asking
 from app.drawings import job_response, wants_job
 from app.idempotency import Repeatable
 from app.images import Composed, check_composition, image_response
 from app.schemas import InterpolateBody
 from app.services import Use
 from app.visits import Visitor
+from app.webhooks import checked_webhook
 from contract.jobs import Job
 
 router = APIRouter(tags=["images"])
@@ -34,7 +36,7 @@ router = APIRouter(tags=["images"])
     },
 )
 async def interpolate(
-    body: InterpolateBody, request: Request, use: Use, visit: Visitor, repeats: Repeatable
+    body: InterpolateBody, request: Request, use: Use, caller: Asking, visit: Visitor, repeats: Repeatable
 ) -> Response:
     r"""A frame that falls on a seed is that seed's picture, to the bit.
 
@@ -46,6 +48,8 @@ async def interpolate(
     settled = await repeats.settle_soon(use.jobs.redis, said, digest=model.digest)
     settled.check(model)
     check_composition(walk, use.settings)
-    if wants_job(request):
-        return await asyncio.to_thread(job_response, model, walk, use)
+    is_job = wants_job(request)
+    webhook = checked_webhook(body.webhook, is_job, use.settings)
+    if is_job:
+        return await asyncio.to_thread(job_response, model, walk, use, caller, webhook)
     return await image_response(Composed(model, walk), use, visit)
