@@ -42,6 +42,9 @@ class AppSettings(SharedSettings):
         ge=1,
         description="pixels of all images under way in the whole service; one image alone may have more",
     )
+    max_queued_jobs: int = Field(
+        1000, ge=1, description="jobs of one kind that may wait for a worker; more are refused with 503"
+    )
     answer_seconds: float = Field(
         60, gt=0, description="how long a client waits for the next bytes of its image"
     )

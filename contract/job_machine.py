@@ -14,8 +14,9 @@
 Whoever has an old fence has lost the job: beat, finish and release refuse it. The clock is Redis's, one for
 all hosts. Every script keeps the indexes right: ``jobs:queued:KIND`` (places in line), ``jobs:running`` (ends
 of leases), ``jobs:rings`` (when to ring a queued job's doorbell again), ``jobs:names``, ``jobs:ended``,
-``jobs:of:OWNER``. What changes the record is told in the job's stream of events by the same script, so that
-both always agree, and an end that a webhook is to hear of is queued for it there too.
+``jobs:of:OWNER``, ``jobs:open`` (how many are unfinished, by owner). What changes the record is told in the
+job's stream of events by the same script, so that both always agree, and an end that a webhook is to hear of
+is queued for it there too.
 
 A script's first write is one that Redis refuses when its memory is full, so it is refused as a whole.
 """
@@ -36,7 +37,7 @@ _JOB = (
     _NOW
     + f"local keep_events = {KEEP_EVENTS};"
     + """
-local job, events, jobs, queued, running, rings, names, ended, webhooks, owned = unpack(KEYS)
+local job, events, jobs, queued, running, rings, names, ended, webhooks, open, owned = unpack(KEYS)
 local id = ARGV[1]
 
 local function tell(kind, data)
@@ -60,17 +61,25 @@ local function finish(status, ...)
   become(status, 'finished_at', now, ...)
   redis.call('ZADD', ended, now, id)
   if redis.call('HEXISTS', job, 'webhook') == 1 then redis.call('ZADD', webhooks, now, id) end
-  redis.call('HDEL', names, redis.call('HGET', job, 'name'))
+  local name, owner = unpack(redis.call('HMGET', job, 'name', 'owner'))
+  redis.call('HDEL', names, name)
+  if redis.call('HINCRBY', open, owner, -1) == 0 then redis.call('HDEL', open, owner) end
 end
 """
 )
 
-# KEYS: the owner's jobs too. ARGV: id, name, kind, request, ring seconds, owner, webhook ('' for none).
+# KEYS: the owner's jobs too. ARGV: id, name, kind, request, ring seconds, owner, webhook ('' for none), the
+# bounds of what is queued and of the owner's unfinished jobs (-1: none). A job that is there already is made.
 CREATE = (
     _JOB
     + """
-local _, name, kind, request, ring, owner, webhook = unpack(ARGV)
-if redis.call('HSETNX', names, name, id) == 0 then return 0 end
+local _, name, kind, request, ring, owner, webhook, most_queued, most_open = unpack(ARGV)
+if redis.call('EXISTS', job) == 1 then return 'made' end
+if redis.call('ZCARD', queued) >= tonumber(most_queued) then return 'full' end
+local unfinished = tonumber(redis.call('HGET', open, owner) or '0')
+if tonumber(most_open) >= 0 and unfinished >= tonumber(most_open) then return 'quota' end
+if redis.call('HSETNX', names, name, id) == 0 then return 'taken' end
+redis.call('HINCRBY', open, owner, 1)
 redis.call('HSET', job, 'kind', kind, 'attempts', 0, 'losses', 0, 'rings', 0, 'fence', 0, 'cancel', 0,
            'name', name, 'request', request, 'owner', owner, 'created_at', now)
 if webhook ~= '' then redis.call('HSET', job, 'webhook', webhook) end
@@ -79,7 +88,7 @@ redis.call('ZADD', jobs, now, id)
 redis.call('ZADD', owned, now, id)
 redis.call('ZADD', queued, now, id)
 redis.call('ZADD', rings, now + ring, id)
-return 1
+return 'made'
 """
 )
 
@@ -193,9 +202,9 @@ FORGET = (
 local ended_at = redis.call('ZSCORE', ended, id)
 if not ended_at or tonumber(ended_at) + ARGV[2] > now then return 0 end
 redis.call('DEL', job, events)
-for _, index in ipairs({jobs, owned, ended, webhooks, KEYS[11]}) do redis.call('ZREM', index, id) end
-redis.call('HDEL', KEYS[12], id)
+for _, index in ipairs({jobs, owned, ended, webhooks, KEYS[12]}) do redis.call('ZREM', index, id) end
 redis.call('HDEL', KEYS[13], id)
+redis.call('HDEL', KEYS[14], id)
 return 1
 """
 )

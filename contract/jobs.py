@@ -34,6 +34,7 @@ class JobStatus(StrEnum):
 
 
 ANONYMOUS = "anonymous"  # the owner of jobs that nobody in particular asked for
+MOST_QUEUED = 1000  # jobs of one kind that wait, unless told otherwise
 FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
@@ -59,8 +60,23 @@ class Job(BaseModel):
     finished_at: float | None
 
 
-class NameTakenError(Exception):
+class NotTakenError(Exception):
+    """The job cannot be taken now."""
+
+
+class NameTakenError(NotTakenError):
     """An unfinished job will make a model of that name."""
+
+
+class QueueFullError(NotTakenError):
+    """As many jobs of its kind wait as may."""
+
+
+class QuotaUsedError(NotTakenError):
+    """Its owner has as many unfinished jobs as they may."""
+
+
+_REFUSALS = {"taken": NameTakenError, "full": QueueFullError, "quota": QuotaUsedError}
 
 
 class JobFinishedError(Exception):
@@ -105,24 +121,38 @@ class JobStore:
         self._elect = redis.register_script(machine.ELECT)
 
     def create(
-        self, request: TrainRequest | DrawRequest, owner: str = ANONYMOUS, webhook: str | None = None
+        self,
+        request: TrainRequest | DrawRequest,
+        owner: str = ANONYMOUS,
+        webhook: str | None = None,
+        *,
+        job_id: str | None = None,
+        most_queued: int = MOST_QUEUED,
+        most_open: int | None = None,
     ) -> str:
-        """A new queued job's id; raises ``NameTakenError`` if an unfinished job will make that model.
+        """A new queued job's id; that of a job which is there already if ``job_id`` names one.
 
-        ``webhook`` is the URL that is told of its end.
+        ``webhook`` is the URL that is told of its end. Raises ``QueueFullError`` if ``most_queued`` of its
+        kind wait, ``QuotaUsedError`` if the owner has ``most_open`` unfinished ones, ``NameTakenError`` if an
+        unfinished job will make that model.
         """
-        job_id = uuid.uuid4().hex
+        job_id = job_id or uuid.uuid4().hex
         name = request.name if isinstance(request, TrainRequest) else job_id
-        made = self._create(
+        verdict = self._create(
             keys=[*keys.of_job(job_id, request.KIND), keys.jobs_of(owner)],
             args=[
                 job_id, name, request.KIND, request.model_dump_json(), machine.RING_SECONDS,
-                owner, webhook or "",
+                owner, webhook or "", most_queued, -1 if most_open is None else most_open,
             ],
         )  # fmt: skip
-        if not made:
-            raise NameTakenError(name)
+        if refusal := _REFUSALS.get(cast(str, verdict)):
+            raise refusal(name)
         return job_id
+
+    def end_rate(self) -> float:
+        """Jobs that have ended a second, in the last ten minutes."""
+        now, _ = self.redis.time()
+        return self.redis.zcount(keys.JOBS_ENDED, now - 600, "+inf") / 600
 
     def claim(self, job_id: str, kind: type[Asked]) -> Claim[Asked] | None:
         """Takes the job if it is queued and no pause keeps it; None if it is not to be had."""

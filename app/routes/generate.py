@@ -51,7 +51,6 @@ async def generate(
     model = use.model(body.model)
     said = body.model_dump_json(exclude_unset=True)
     settled = await repeats.settle_soon(use.jobs.redis, said, body.seed, model.digest)
-    settled.check(model)
     what = body.model_copy(update={"seed": settled.seed}).what()
     if isinstance(what, Grid):
         check_composition(what, use.settings)
@@ -60,7 +59,8 @@ async def generate(
     is_job = wants_job(request)
     webhook = checked_webhook(body.webhook, is_job, use.settings)
     if is_job:
-        return await asyncio.to_thread(job_response, model, what, use, caller, webhook)
+        return await asyncio.to_thread(job_response, model, what, settled.id, webhook, use, caller)
+    settled.check(model)
     if isinstance(what, Grid):
         return await image_response(Composed(model, what), use, visit)
     pictures = [

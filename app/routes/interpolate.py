@@ -46,10 +46,10 @@ async def interpolate(
     model, walk = use.model(body.model), body.walk()
     said = body.model_dump_json(exclude_unset=True)
     settled = await repeats.settle_soon(use.jobs.redis, said, digest=model.digest)
-    settled.check(model)
     check_composition(walk, use.settings)
     is_job = wants_job(request)
     webhook = checked_webhook(body.webhook, is_job, use.settings)
     if is_job:
-        return await asyncio.to_thread(job_response, model, walk, use, caller, webhook)
+        return await asyncio.to_thread(job_response, model, walk, settled.id, webhook, use, caller)
+    settled.check(model)
     return await image_response(Composed(model, walk), use, visit)

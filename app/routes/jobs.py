@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -11,26 +12,30 @@ from sse_starlette import EventSourceResponse
 
 from app.callers import Asking
 from app.datasets import dataset_names
-from app.drawings import ring
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.events import events_response, position_after
+from app.idempotency import Repeatable
+from app.queueing import queue_job
 from app.schemas import Listing, TrainBody
 from app.services import Use
 from app.webhooks import checked_webhook
-from contract.jobs import Job, JobFinishedError, JobStatus, NameTakenError
+from contract.jobs import Job, JobFinishedError, JobStatus
 from contract.messages import DrawRequest, TrainRequest
-from contract.queue import TRAIN_TASK
 
 router = APIRouter(tags=["jobs"])
 
 
 @router.post("/train", status_code=202, summary="Train a model")
-def train(body: TrainBody, response: Response, use: Use, caller: Asking) -> Job:
+def train(body: TrainBody, response: Response, use: Use, caller: Asking, repeats: Repeatable) -> Job:
     r"""Queues a training on an uploaded dataset; when it succeeds, its model can be drawn with.
 
     curl -d '{"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 100}' \
              -H 'Content-Type: application/json' localhost:8000/train
     """
+    settled = repeats.settle(use.jobs.redis, body.model_dump_json(exclude_unset=True))
+    response.headers["Location"] = f"/jobs/{settled.id}"
+    with suppress(KeyError):
+        return use.jobs.get(settled.id)
     webhook = checked_webhook(body.webhook, is_job=True, settings=use.settings)
     if body.dataset not in dataset_names(use.settings):
         raise InvalidRequest(f"dataset: there is no {body.dataset!r}, GET /datasets lists what there is")
@@ -38,13 +43,8 @@ def train(body: TrainBody, response: Response, use: Use, caller: Asking) -> Job:
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
     if body.name == "default" or body.name in {model.name for model in use.library.list()}:
         raise Conflict(f"there is a model {body.name!r} already: choose another name")
-    try:
-        job_id = use.jobs.create(TrainRequest(**body.model_dump(exclude={"webhook"})), caller.id, webhook)
-    except NameTakenError:
-        raise Conflict(f"a training is making {body.name!r} already: choose another name") from None
-    ring(TRAIN_TASK, job_id, use)
-    response.headers["Location"] = f"/jobs/{job_id}"
-    return use.jobs.get(job_id)
+    request = TrainRequest(**body.model_dump(exclude={"webhook"}))
+    return queue_job(request, settled.id, webhook, use, caller)
 
 
 @router.get("/jobs", summary="List jobs")

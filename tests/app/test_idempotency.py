@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from app.idempotency import KEPT_SECONDS
+from contract.messages import TrainRequest
 from tests.app.conftest import Api, Start
 from tests.app.test_generate import refused
 from tests.conftest import png, zip_of
@@ -88,3 +89,31 @@ async def test_an_upload_that_comes_again_is_the_same_dataset(api: Api) -> None:
     assert "upload" not in together[0].json()  # type: ignore[attr-defined]
     refused(await upload(key="l"), 409, "reds")  # type: ignore[arg-type]
     refused(await upload(data=zip_of({"a.png": png()})), 422, "another request")  # type: ignore[arg-type]
+
+
+async def test_a_training_that_is_asked_for_again_is_the_same_job(api: Api) -> None:
+    await api.http.post(
+        "/datasets", files={"file": ("a.zip", zip_of({f"{n}.png": png((n, 0, 0)) for n in range(40)}))},
+        data={"name": "reds"},
+    )  # fmt: skip
+    body = {"dataset": "reds", "name": "mine", "kimg": 1}
+    answers = await asyncio.gather(*(api.http.post("/train", json=body, headers=KEY) for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [202] * 5
+    (job_id,) = {answer.json()["id"] for answer in answers}
+    store = api.services.jobs
+    claim = store.claim(job_id, TrainRequest)
+    assert claim is not None
+    store.succeed(claim, {"model": "mine"})
+    (api.services.settings.trained_models_dir / "mine").mkdir(parents=True)
+    done = await api.http.post("/train", json=body, headers=KEY)
+    assert (done.json()["id"], done.json()["status"]) == (job_id, "succeeded")
+    refused(await api.http.post("/train", json=body | {"kimg": 2}, headers=KEY), 422, "another request")
+
+
+async def test_a_drawing_that_is_asked_for_again_is_the_same_job(api: Api, models_dir: Path) -> None:
+    headers = KEY | {"Prefer": "respond-async"}
+    first = await api.http.post("/generate", json={"seeds": "0-9"}, headers=headers)
+    (models_dir / "emoji-32" / "model.safetensors").write_bytes(b"other weights")
+    again = await api.http.post("/generate", json={"seeds": "0-9"}, headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+    assert len(api.services.jobs.list(10)) == 1

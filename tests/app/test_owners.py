@@ -21,6 +21,8 @@ ALICE, BOB, ADMIN = {"Test-Client": "alice"}, {"Test-Client": "bob"}, {"Test-Cli
 class Client:
     id: str
     scopes: frozenset[str]
+    max_waiting: int | None
+    max_jobs: int | None
 
 
 class Known:
@@ -31,7 +33,7 @@ class Known:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (words := Headers(scope=scope).get("test-client", "").split()):
-            scope.setdefault("state", {})["client"] = Client(words[0], frozenset(words[1:]))
+            scope.setdefault("state", {})["client"] = Client(words[0], frozenset(words[1:]), None, None)
         await self.app(scope, receive, send)
 
 
