@@ -59,6 +59,8 @@ class Frame:
             id_, kind, before, length = _HEADER.unpack_from(data)
             start = _HEADER.size + length
             meta = json.loads(data[_HEADER.size : start]) if length else {}
-            return cls(id_.hex(), Kind(kind), data[start:], meta, before)
-        except struct.error as error:
+        except (struct.error, RecursionError) as error:
             raise ValueError(f"not a frame: {error}") from error
+        if len(data) < start or not isinstance(meta, dict):
+            raise ValueError("not a frame: its meta is cut off or no object")
+        return cls(id_.hex(), Kind(kind), data[start:], meta, before)

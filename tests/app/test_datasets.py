@@ -69,9 +69,25 @@ async def test_datasets_are_listed_in_pages(api: Api) -> None:
     assert ([item["name"] for item in rest["items"]], rest["next_cursor"]) == (["c"], None)
 
 
+def with_field(offset: int, value: int) -> bytes:
+    """A zip whose directory says something else of its first file."""
+    data = bytearray(zip_of(PICTURES))
+    struct.pack_into("<H", data, data.index(b"PK\x01\x02") + offset, value)
+    return bytes(data)
+
+
+def nameless() -> bytes:
+    """A zip of a file without a name."""
+    data = zip_of({"x": png()})
+    return data.replace(b"x", b"\0")  # zipfile ends names there
+
+
 @pytest.mark.parametrize(
     ("data", "status", "word"),
     [
+        (with_field(6, 254), 422, "zip file version"),  # that it takes to unpack it
+        (with_field(8, 0x800).replace(b"a.png", b"\xff.png"), 422, "not a readable zip"),  # no UTF-8
+        (nameless(), 422, "no name"),
         (b"", 422, "empty"),
         (b"not a zip at all", 422, "zip"),
         (zip_of({}), 422, "no readable picture"),
