@@ -101,7 +101,12 @@ def name(queue: str) -> str:
 
 
 def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings) -> None:
-    """Starts Celery's worker on a pool of threads; returns when it has stopped."""
+    """Starts Celery's worker on a pool of threads; returns when a signal has stopped it.
+
+    Raises ``SystemExit`` if it has ended by itself, as Celery does over bytes that are no message.
+    """
+    asked_to_stop = threading.Event()
+    signals.worker_shutting_down.connect(lambda **_: asked_to_stop.set(), weak=False)
     beating = Beating(command_client(settings.redis_url), queue, name(queue))
     signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: beating.stop(), weak=False)
@@ -113,3 +118,5 @@ def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings) -> No
             "--without-heartbeat",
         ]
     )  # fmt: skip
+    if not asked_to_stop.is_set():
+        raise SystemExit("the worker has ended by itself; its log says why")
