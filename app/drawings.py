@@ -10,6 +10,7 @@ from redis import RedisError
 from app.callers import Caller
 from app.errors import REDIS_AWAY, Unavailable
 from app.services import Services
+from app.visits import preferences
 from contract.messages import DrawRequest, Grid, Images, Walk
 from contract.models import PublishedModel
 from contract.queue import DRAW_TASK
@@ -17,8 +18,7 @@ from contract.queue import DRAW_TASK
 
 def wants_job(request: Request) -> bool:
     """Whether the client prefers a job to waiting."""
-    preferences = ",".join(request.headers.getlist("prefer")).split(",")
-    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in preferences)
+    return "respond-async" in preferences(request)
 
 
 def job_response(

@@ -6,7 +6,10 @@ ServiceError
 ├── NotFound         404  no such model, dataset or job
 ├── Conflict         409  a name is taken, a job has ended
 ├── TooLarge         413  the body is over a limit
-├── Unavailable      503  no worker, no Redis, queue full: try again after Retry-After
+├── TryLater              ends by itself, with Retry-After
+│   ├── QuotaUsed    429  this client has too much under way
+│   └── Unavailable  503  no worker, no Redis, queue full
+├── ClientLeft       499  nobody hears it
 └── Internal         500  our fault; the log has the request's id
 """
 
@@ -70,14 +73,30 @@ class TooLarge(ServiceError):
     status, title = 413, "Body too large"
 
 
-class Unavailable(ServiceError):
-    """503, with Retry-After in seconds."""
-
-    status, title = 503, "Service unavailable"
+class TryLater(ServiceError):
+    """A refusal that ends by itself, with Retry-After in seconds."""
 
     def __init__(self, detail: str, retry_after: int = 2, **more: Any) -> None:
         super().__init__(detail, **more)
         self.retry_after = retry_after
+
+
+class QuotaUsed(TryLater):
+    """429."""
+
+    status, title = 429, "Too many requests"
+
+
+class Unavailable(TryLater):
+    """503."""
+
+    status, title = 503, "Service unavailable"
+
+
+class ClientLeft(ServiceError):
+    """499, as other servers log it."""
+
+    status, title = 499, "Client closed request"
 
 
 class Internal(ServiceError):
@@ -115,7 +134,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ServiceError)
     async def refuse(request: Request, error: ServiceError) -> JSONResponse:
         answer = problem(error.status, error.title, error.detail, request, **error.more)
-        if isinstance(error, Unavailable):
+        if isinstance(error, TryLater):
             answer.headers["Retry-After"] = str(error.retry_after)
         return answer
 

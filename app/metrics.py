@@ -14,6 +14,7 @@ ANSWER_SECONDS = Histogram(
 BATCH_IMAGES = Histogram(
     "vitgan_batch_images", "Images drawn together, by image", buckets=(1, 2, 4, 8, 16, 32)
 )
+ORDERS_RESCUED = Counter("vitgan_orders_rescued", "Orders asked for again, as their worker was lost")
 EVENT_READERS = Gauge("vitgan_event_readers", "Clients that read a job's events now")
 WEBHOOKS = Counter("vitgan_webhooks", "Deliveries that were tried, by what came of it", ["outcome"])
 for _outcome in ("delivered", "failed", "dead"):  # each is there from the start

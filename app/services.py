@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from redis import Redis, RedisError
 from redis.asyncio import Redis as AsyncRedis
 
+from app.admission import Gate
 from app.coalesce import Coalescer
 from app.errors import REDIS_AWAY, NotFound, Unavailable
 from app.replies import Replies
@@ -28,6 +29,7 @@ class Fleet:
     """Who is alive, looked at once a second."""
 
     redis: Redis
+    bytes_redis: Redis
     redis_answers: bool = False
     workers: dict[str, int] = field(default_factory=dict)
 
@@ -43,6 +45,7 @@ class Fleet:
         """Asks Redis for the workers that have beaten lately."""
         try:
             self.workers = {queue: alive(self.redis, queue) for queue in (GENERATE, TRAIN)}
+            self.bytes_redis.ping()
             self.redis_answers = True
         except RedisError:
             self.workers, self.redis_answers = {}, False
@@ -66,6 +69,7 @@ class Services:
     fleet: Fleet
     replies: Replies
     coalescer: Coalescer
+    gate: Gate
 
     def model(self, name: str) -> PublishedModel:
         """The model of that name, or the one that ``default`` names; raises ``NotFound``."""

@@ -35,12 +35,12 @@ class AppSettings(SharedSettings):
     )
     max_batch: int = Field(32, ge=1, description="images of one batch")
     max_waiting: int = Field(
-        1024, ge=1, description="images that may wait in this process; more are refused with 503"
+        1024, ge=1, description="images under way in the whole service; more are refused with 503"
     )
     max_waiting_pixels: int = Field(
         2**32,
         ge=1,
-        description="pixels of all images that wait in this process; one image alone may have more",
+        description="pixels of all images under way in the whole service; one image alone may have more",
     )
     answer_seconds: float = Field(
         60, gt=0, description="how long a client waits for the next bytes of its image"

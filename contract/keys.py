@@ -14,6 +14,8 @@ WEBHOOK_ATTEMPTS = "vitgan:webhooks:attempts"  # hash: id -> deliveries begun, o
 WEBHOOKS_DEAD = "vitgan:webhooks:dead"  # zset: id -> when its delivery was given up
 WEBHOOK_REASONS = "vitgan:webhooks:reasons"  # hash: id -> why, of those that are dead
 
+GATES = "vitgan:gates"  # hash: API process -> what it has under way (JSON)
+
 
 def jobs_queued(kind: str) -> str:
     """Zset: id -> time of creation, of those that wait."""
@@ -23,6 +25,11 @@ def jobs_queued(kind: str) -> str:
 def jobs_of(owner: str) -> str:
     """Zset: id -> time of creation, of one client's."""
     return f"vitgan:jobs:of:{owner}"
+
+
+def idempotency(client: str, key: str) -> str:
+    """String: what the first request under a client's key has settled (JSON)."""
+    return f"vitgan:idempotency:{client}:{key}"
 
 
 def job(job_id: str) -> str:

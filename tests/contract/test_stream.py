@@ -11,7 +11,7 @@ ID = "0123456789abcdef" * 2
     "frame",
     [
         Frame(ID, Kind.DATA, b"\x00\xff" * 1000),
-        Frame(ID, Kind.LAST, b"", {"queue": 0.5, "batch": 3}),
+        Frame(ID, Kind.LAST, b"", {"queue": 0.5, "batch": 3}, 2**40),
         Frame(ID, Kind.ERROR, meta={"code": "internal"}),
     ],
 )
@@ -19,7 +19,7 @@ def test_a_frame_survives_the_wire(frame: Frame) -> None:
     assert Frame.decode(frame.encode()) == frame
 
 
-@pytest.mark.parametrize("data", [b"", b"short", b"\0" * 16 + b"\x09\0\0"])
+@pytest.mark.parametrize("data", [b"", b"short", b"\0" * 16 + b"\x09" + b"\0" * 10])
 def test_what_is_no_frame_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"frame|Kind"):
         Frame.decode(data)

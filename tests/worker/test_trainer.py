@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from contract.jobs import Job, JobStatus, JobStore
 from contract.messages import TrainRequest
 from contract.models import ModelLibrary
 from tests.conftest import write_pictures
+from tests.faults.stack import children
 from worker import trainer
 from worker.settings import WorkerSettings
 from worker.trainer import run_job
@@ -153,3 +156,15 @@ def test_a_stopping_worker_claims_nothing(store: JobStore, settings: WorkerSetti
     stopping.set()
     assert run_job(job_id, store, settings, stopping)
     assert store.get(job_id).attempts == 0
+
+
+def test_a_training_that_is_killed_is_tried_again_like_one_whose_worker_was_lost(
+    store: JobStore, settings: WorkerSettings
+) -> None:
+    """Its lease runs out; it does not fail at the first time that memory was short."""
+    running = Running(store.create(request(kimg=1000)), store, settings)
+    running.until_progress()
+    (training,) = children(os.getpid(), "train")
+    os.kill(training, signal.SIGKILL)
+    job = running.end()
+    assert (job.status, job.error, running.ring_again) == (JobStatus.RUNNING, None, False)
