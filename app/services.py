@@ -78,7 +78,7 @@ class Services:
             raise Unavailable(missing[0])
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # async: what is not goes through a thread
     return cast(Services, request.app.state.services)
 
 

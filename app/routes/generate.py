@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.auth import Generates
 from app.drawings import job_response, wants_job
 from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
@@ -35,7 +36,7 @@ router = APIRouter(tags=["images"])
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def generate(body: GenerateBody, request: Request, use: Use) -> Response:
+async def generate(body: GenerateBody, request: Request, use: Use, client: Generates) -> Response:
     r"""The same seed, resolution, truncation and model give the same bytes, every time.
 
     curl -d '{"seed": 42, "resolution": 512}' -H 'Content-Type: application/json' \

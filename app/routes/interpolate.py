@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.auth import Generates
 from app.drawings import job_response, wants_job
 from app.images import Composed, check_composition, image_response
 from app.schemas import InterpolateBody
@@ -30,7 +31,7 @@ router = APIRouter(tags=["images"])
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def interpolate(body: InterpolateBody, request: Request, use: Use) -> Response:
+async def interpolate(body: InterpolateBody, request: Request, use: Use, client: Generates) -> Response:
     r"""A frame that falls on a seed is that seed's picture, to the bit.
 
     curl -d '{"seeds": [1, 2, 3], "frames": 72}' -H 'Content-Type: application/json' \

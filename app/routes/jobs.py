@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
+from app.auth import Known, Trains
 from app.datasets import dataset_names
 from app.drawings import ring
 from app.errors import Conflict, InvalidRequest, NotFound
@@ -20,7 +21,7 @@ router = APIRouter(tags=["jobs"])
 
 
 @router.post("/train", status_code=202, summary="Train a model")
-def train(body: TrainBody, response: Response, use: Use) -> Job:
+def train(body: TrainBody, response: Response, use: Use, client: Trains) -> Job:
     r"""Queues a training on an uploaded dataset; when it succeeds, its model can be drawn with.
 
     curl -d '{"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 100}' \
@@ -43,7 +44,7 @@ def train(body: TrainBody, response: Response, use: Use) -> Job:
 
 @router.get("/jobs", summary="List jobs")
 def listing(
-    use: Use, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+    use: Use, client: Known, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
 ) -> Listing[Job]:
     """Jobs, newest first, a page at a time."""
     try:
@@ -55,7 +56,7 @@ def listing(
 
 
 @router.get("/jobs/{job_id}", summary="One job")
-def one(job_id: str, use: Use) -> Job:
+def one(job_id: str, use: Use, client: Known) -> Job:
     """Status and progress."""
     try:
         return use.jobs.get(job_id)
@@ -73,9 +74,9 @@ def one(job_id: str, use: Use) -> Job:
         409: {"description": "it has not succeeded, or is a training"},
     },
 )
-def result(job_id: str, use: Use) -> FileResponse:
+def result(job_id: str, use: Use, client: Known) -> FileResponse:
     """The bytes that the same request without ``Prefer: respond-async`` is answered with."""
-    job = one(job_id, use)
+    job = one(job_id, use, client)
     if job.kind != DrawRequest.KIND:
         raise Conflict(f"job {job_id} is a training: draw with the model that it makes")
     if job.status is not JobStatus.SUCCEEDED or job.result is None:
@@ -88,7 +89,7 @@ def result(job_id: str, use: Use) -> FileResponse:
 
 
 @router.delete("/jobs/{job_id}", status_code=202, summary="Cancel a job")
-def cancel(job_id: str, use: Use) -> Job:
+def cancel(job_id: str, use: Use, client: Known) -> Job:
     """A queued job is cancelled at once; a running one within seconds."""
     try:
         use.jobs.request_cancel(job_id)
