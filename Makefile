@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
 
-.PHONY: up test test-faults test-large check bench train-demo clean
+.PHONY: up test test-faults test-fuzz test-large check bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
@@ -14,6 +14,9 @@ test: $(VENV)/.installed-dev  ## all tests, with real processes
 
 test-faults: $(VENV)/.installed-dev  ## processes killed, frozen and stopped, some minutes
 	@$(BIN)/pytest -m faults
+
+test-fuzz: $(VENV)/.installed-dev  ## some ten thousand bad inputs, a few minutes
+	@$(BIN)/pytest -m fuzz
 
 test-large: $(VENV)/.installed-dev  ## the largest images, some minutes
 	@$(BIN)/pytest -m large -s

@@ -39,20 +39,17 @@ def keep_pictures(upload: BinaryIO, target: Path, settings: AppSettings) -> Cont
     """
     if upload.seek(0, io.SEEK_END) == 0:
         raise InvalidRequest("file: the upload is empty, give a zip of pictures")
-    try:
-        with zipfile.ZipFile(upload) as archive, zipfile.ZipFile(target, "w") as out:
-            members = _members(archive, settings)
-            skipped: list[tuple[str, str]] = []
-            for member in members:
-                try:
-                    data = _read(archive, member, settings)
-                    _check_picture(data, settings)
-                except ValueError as error:
-                    skipped.append((member.filename, str(error)))
-                else:
-                    out.writestr(member.filename, data)
-    except zipfile.BadZipFile as error:
-        raise InvalidRequest(f"file: not a readable zip ({error}), give a zip of pictures") from None
+    with _opened(upload) as archive, zipfile.ZipFile(target, "w") as out:
+        members = _members(archive, settings)
+        skipped: list[tuple[str, str]] = []
+        for member in members:
+            try:
+                data = _read(archive, member, settings)
+                _check_picture(data, settings)
+            except ValueError as error:
+                skipped.append((member.filename, str(error)))
+            else:
+                out.writestr(member.filename, data)
     if len(skipped) == len(members):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
         raise InvalidRequest(
@@ -60,6 +57,13 @@ def keep_pictures(upload: BinaryIO, target: Path, settings: AppSettings) -> Cont
             + (f" ({reasons})" if reasons else "")
         )
     return Contents(len(members) - len(skipped), skipped)
+
+
+def _opened(upload: BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(upload)
+    except Exception as error:  # BadZipFile, and others for fields that zipfile does not know or cannot read
+        raise InvalidRequest(f"file: not a readable zip ({error}), give a zip of pictures") from None
 
 
 def _members(archive: zipfile.ZipFile, settings: AppSettings) -> list[zipfile.ZipInfo]:
@@ -75,6 +79,8 @@ def _members(archive: zipfile.ZipFile, settings: AppSettings) -> list[zipfile.Zi
     names = [info.filename for info in infos]
     if len(set(names)) < len(names):
         raise InvalidRequest("file: two files of the zip have the same name")
+    if "" in names:
+        raise InvalidRequest("file: a file of the zip has no name")
     for info in infos:
         if not _stays_inside(info.filename) or info.external_attr >> 16 & 0o170000 == SYMLINK:
             raise InvalidRequest(f"file: {info.filename!r} points outside the zip, leave it out")

@@ -19,6 +19,8 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from app.errors import Forbidden, Unauthorized
 from app.key_file import ApiKey, Scope, hashed, read_keys
+from contract.jobs import ANONYMOUS as NOBODY
+from contract.jobs import Job
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,17 @@ class Client:
         """Whether the scope is this client's; ``admin`` has all."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether others' jobs are there for this client as well."""
+        return Scope.ADMIN in self.scopes
 
-ANONYMOUS = Client("anonymous", "anonymous", frozenset(Scope))
+    def sees(self, job: Job) -> bool:
+        """Whether that job is there for this client; it is told in no other way."""
+        return self.sees_all or job.owner == self.id
+
+
+ANONYMOUS = Client(NOBODY, NOBODY, frozenset(Scope))  # sees all, too
 
 
 class KeyRing:

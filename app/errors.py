@@ -9,7 +9,10 @@ ServiceError
 ├── Conflict         409  a name is taken, a job has ended
 ├── TooLarge         413  the body is over a limit
 ├── InvalidRequest   422  a field is wrong: the detail says what to change
-├── Unavailable      503  no worker, no Redis, queue full: try again after Retry-After
+├── TryLater              ends by itself, with Retry-After
+│   ├── QuotaUsed    429  this client has too much under way
+│   └── Unavailable  503  no worker, no Redis, queue full
+├── ClientLeft       499  nobody hears it
 └── Internal         500  our fault; the log has the request's id
 """
 
@@ -106,10 +109,8 @@ class TooLarge(ServiceError):
     status, title = 413, "Body too large"
 
 
-class Unavailable(ServiceError):
-    """503, with Retry-After in seconds."""
-
-    status, title = 503, "Service unavailable"
+class TryLater(ServiceError):
+    """A refusal that ends by itself, with Retry-After in seconds."""
 
     def __init__(self, detail: str, retry_after: int = 2, **more: Any) -> None:
         super().__init__(detail, **more)
@@ -119,6 +120,24 @@ class Unavailable(ServiceError):
     def headers(self) -> dict[str, str]:
         """When to try again."""
         return {"Retry-After": str(self.retry_after)}
+
+
+class QuotaUsed(TryLater):
+    """429."""
+
+    status, title = 429, "Too many requests"
+
+
+class Unavailable(TryLater):
+    """503."""
+
+    status, title = 503, "Service unavailable"
+
+
+class ClientLeft(ServiceError):
+    """499, as other servers log it."""
+
+    status, title = 499, "Client closed request"
 
 
 class Internal(ServiceError):

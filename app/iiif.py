@@ -125,7 +125,8 @@ def read_size(text: str, region: Rectangle, limits: Limits) -> tuple[int, int]:
     larger = form != text
     best = limits.fit(wide, high) if larger else min(limits.fit(wide, high), Fraction(1))
     if form == "max":
-        return max(1, int(wide * best)), max(1, int(high * best))
+        width = min(max(1, int(wide * best)), limits.area)
+        return width, min(max(1, int(high * best)), limits.area // width)  # of the thinnest regions too
     if match := re.fullmatch(rf"pct:({_NUMBER})", form):
         scale = Fraction(match[1]) / 100
         width, height = _nearest(wide * scale), _nearest(high * scale)

@@ -71,11 +71,11 @@ def trainer() -> None:
 
 
 @app.command(hidden=True)
-def valkey(folder: Path, port: int) -> None:
+def valkey(folder: Path, port: int, forgets: bool = False) -> None:
     """Run the embedded Valkey until a signal ends it."""
     from cli.valkey import run
 
-    run(folder, port)
+    raise typer.Exit(run(folder, port, forgets))
 
 
 @app.command()

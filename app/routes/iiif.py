@@ -19,6 +19,7 @@ from app.images import MEDIA_TYPES, Picture, image_response
 from app.routes.images import FOR_EVER, find
 from app.services import Services, Use
 from app.settings import AppSettings
+from app.visits import Visitor
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED
 
@@ -78,6 +79,7 @@ async def image(
     request: Request,
     use: Use,
     client: Generates,
+    visit: Visitor,
 ) -> Response:
     """{region}/{size}/{rotation}/{quality}.{format} of IIIF Image API 3.0.
 
@@ -95,7 +97,7 @@ async def image(
         return answer
     if request.method == "HEAD":
         return Response(headers=headers, media_type=picture.media_type)
-    return await image_response(picture, use, headers)
+    return await image_response(picture, use, visit, headers)
 
 
 def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:

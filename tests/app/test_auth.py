@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterable
@@ -37,7 +38,9 @@ ROUTES = [
     ("GET", "/jobs", ""),
     ("GET", "/jobs/1", ""),
     ("GET", "/jobs/1/result", ""),
+    ("GET", "/jobs/1/events", ""),
     ("DELETE", "/jobs/1", ""),
+    ("GET", "/webhooks/dead", ""),
 ]
 
 
@@ -181,13 +184,30 @@ def test_a_ring_tells_whose_key_it_is(file: Path) -> None:
     assert all(ANONYMOUS.may(scope) for scope in Scope)
 
 
+async def test_each_key_has_its_bounds(start: Start, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = await start(api_keys_file=file, answer_seconds=0.5)
+    api.painter.answer = lambda batch: []
+    monkeypatch.setattr(api.services.celery, "send_task", lambda *_: None)  # nobody needs to draw
+    given = [new_key(name, ["generate"], max_waiting=1, max_jobs=1) for name in ("a", "b")]
+    with editing(file) as keys:
+        keys += [kept for _, kept in given]
+
+    async def draw(key: str, **headers: str) -> httpx.Response:
+        return await api.http.post("/generate", json={}, headers={"X-API-Key": key} | headers)
+
+    for asked in ({}, {"Prefer": "respond-async"}):
+        answers = await asyncio.gather(*(draw(key, **asked) for key, _ in given for _ in range(3)))
+        statuses = [answer.status_code for answer in answers]
+        assert [statuses[:3].count(429), statuses[3:].count(429)] == [2, 2]
+
+
 async def test_the_key_is_in_no_answer_and_no_log(
     closed: Api, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     key = make(file, "train")
     secret, unknown = key.rpartition("_")[2], "vg_00000000_" + "S" * 43
-    closed.services.coalescer.submit = None  # type: ignore[assignment,method-assign] # fails with a traceback
+    object.__setattr__(closed.services, "coalescer", None)  # fails with a traceback
     answers = [
         await ask(closed, given, *rest)
         for given in (key, unknown)

@@ -20,6 +20,13 @@ ALL = Rectangle(0, 0, FULL, FULL)
 WIDE = Rectangle(0, 0, 600, 400)
 
 
+@pytest.mark.parametrize("region", [Rectangle(0, 0, 1, 4), Rectangle(0, 0, 4, 1), Rectangle(0, 0, 1, 99)])
+def test_the_largest_of_the_thinnest_is_within_the_smallest_limit(region: Rectangle) -> None:
+    for area in (1, 2, 3):
+        width, height = read_size("max", region, Limits(area))
+        assert 1 <= width * height <= area
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

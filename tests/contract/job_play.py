@@ -1,0 +1,292 @@
+"""The play: clients, workers, zombies, reapers say anything in any order, to the store and to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from contract import keys
+from contract.jobs import Claim, Job, JobFinishedError, JobStore, NameTakenError
+from contract.messages import COLOUR_PNG, DrawRequest, Images, Side, TrainRequest
+from tests.contract.job_model import UNFINISHED, JobModel
+from tests.contract.own_clock import CLOCK, OwnClock
+
+KINDS = {"train": TrainRequest, "draw": DrawRequest}
+DRAWING = Images(seeds=(1,), truncation=1, columns=Side.whole(8), rows=Side.whole(8), form=COLOUR_PNG)
+
+
+def among(*attributes: str) -> st.SearchStrategy[Any]:
+    """One of what the machine's attributes hold: first which of them, then which of its values."""
+
+    def drawn(machine: Any) -> st.SearchStrategy[Any]:
+        return st.one_of([st.sampled_from(held) for name in attributes if (held := getattr(machine, name))])
+
+    return st.runner().flatmap(drawn)
+
+
+JOB_IDS, QUEUED, ENDED = among("job_ids"), among("queued"), among("ended")
+LIVE, STALE = among("live"), among("robbed", "stale")
+WORDS = st.sampled_from(("beat", "release", "succeed", "fail", "cancelled"))
+somebody_waits = precondition(lambda machine: machine.queued)
+somebody_works = precondition(lambda machine: machine.live)
+
+
+class JobMachine(RuleBasedStateMachine):
+    """Says everything to the store and to the model, and compares."""
+
+    def __init__(self, redis: OwnClock) -> None:
+        super().__init__()
+        self.redis = redis
+        redis.flushdb()
+        redis.interrupt = None
+        self.store = JobStore(redis)
+        self.model = JobModel(now=1000.0)
+        self.claims: list[Claim[Any]] = []
+        self.fences: dict[str, int] = {}  # the highest seen
+        self.last_words: dict[str, dict[str, str]] = {}  # records as they were when their jobs ended
+        self.pass_time(0)
+        for kind, name in (("train", "a"), ("draw", ""), ("train", "b"), ("draw", "")):
+            self.create(kind, name, 0.25)
+
+    @property
+    def job_ids(self) -> list[str]:
+        return [*self.model.jobs]
+
+    @property
+    def queued(self) -> list[str]:
+        return [job.id for job in self.model.jobs.values() if job.status == "queued"]
+
+    @property
+    def unfinished(self) -> list[str]:
+        return [job.id for job in self.model.jobs.values() if job.status in UNFINISHED]
+
+    @property
+    def ended(self) -> list[str]:
+        return [job_id for job_id in self.model.jobs if job_id not in self.unfinished]
+
+    @property
+    def live(self) -> list[Claim[Any]]:
+        return [claim for claim in self.claims if self.model.jobs[claim.job_id].held_by(claim.fence)]
+
+    @property
+    def stale(self) -> list[Claim[Any]]:
+        return [claim for claim in self.claims if claim not in self.live]
+
+    @property
+    def robbed(self) -> list[Claim[Any]]:
+        """Stale claims of jobs that others hold now."""
+        return [claim for claim in self.stale if self.model.jobs[claim.job_id].status == "running"]
+
+    # clients
+
+    @precondition(lambda self: len(self.unfinished) < 4)
+    @rule(kind=st.sampled_from(sorted(KINDS)), name=st.sampled_from("ab"), wait=st.sampled_from((0.25, 0)))
+    def create(self, kind: str, name: str, wait: float = 0) -> None:
+        self.pass_time(wait)
+        request: TrainRequest | DrawRequest = DrawRequest(model="m", digest="d", what=DRAWING)
+        if kind == "train":
+            request = TrainRequest(dataset="d", preset="vitgan-ti-32", name=name, kimg=1, seed=0)
+        if kind == "train" and self.model.taken(name):
+            with pytest.raises(NameTakenError):
+                self.store.create(request)
+        else:
+            job_id = self.store.create(request)
+            self.model.create(job_id, kind, name if kind == "train" else job_id)
+
+    @precondition(lambda self: self.unfinished)
+    @rule(job_id=among("unfinished"))
+    def cancel(self, job_id: str) -> None:
+        self.model.cancel(job_id)
+        self.store.request_cancel(job_id)
+
+    @precondition(lambda self: self.ended)
+    @rule(job_id=ENDED)
+    def ask_too_late(self, job_id: str) -> None:
+        with pytest.raises(JobFinishedError):
+            self.store.request_cancel(job_id)
+        assert self.store.claim(job_id, KINDS[self.model.jobs[job_id].kind]) is None
+
+    @rule(limit=st.integers(1, 4), before=st.none() | JOB_IDS)
+    def list(self, limit: int, before: str | None) -> None:
+        newest = self.model.newest()
+        start = newest.index(before) + 1 if before else 0
+        listed = self.store.list(limit, before)
+        assert [job.id for job in listed] == newest[start : start + limit]
+        for job in listed:
+            self.agrees(job)
+
+    # workers
+
+    @somebody_waits
+    @rule(job_id=QUEUED)
+    def claim(self, job_id: str) -> None:
+        claim = self.store.claim(job_id, KINDS[self.model.jobs[job_id].kind])
+        assert (claim.fence if claim else None) == self.model.claim(job_id)
+        self.claims += [claim] if claim else []
+
+    @somebody_works
+    @rule(claim=LIVE, kimg=st.none() | st.integers(1, 9))
+    def beat(self, claim: Claim[Any], kimg: int | None = None) -> None:
+        progress = {"kimg": kimg} if kimg else None
+        assert self.store.beat(claim, progress) == self.model.beat(claim.job_id, claim.fence, progress)
+
+    @somebody_works
+    @rule(claim=LIVE, how=st.sampled_from(("succeed", "fail", "cancelled")))
+    def finish(self, claim: Claim[Any], how: str) -> None:
+        result, error = {"model": "a"}, "no"
+        said = {
+            "succeed": lambda: self.store.succeed(claim, result),
+            "fail": lambda: self.store.fail(claim, error),
+            "cancelled": lambda: self.store.cancelled(claim),
+        }
+        assert said[how]() == self.model.finish(claim.job_id, claim.fence, how, result, error)
+
+    @somebody_works
+    @rule(claim=LIVE)
+    def release(self, claim: Claim[Any]) -> None:
+        assert self.store.release(claim) == self.model.release(claim.job_id, claim.fence)
+
+    @precondition(lambda self: self.stale)
+    @rule(claim=STALE, word=WORDS)
+    def a_zombie_speaks(self, claim: Claim[Any], word: str) -> None:
+        self.say(claim, word)
+
+    def say(self, claim: Claim[Any], word: str) -> None:
+        if word in ("beat", "release"):
+            getattr(self, word)(claim)
+        else:
+            self.finish(claim, word)
+
+    @somebody_works
+    @rule(claim=LIVE)
+    def claim_what_another_holds(self, claim: Claim[Any]) -> None:
+        self.claim(claim.job_id)
+
+    @somebody_waits
+    @rule(job_id=QUEUED, word=WORDS)
+    def a_worker_freezes_and_is_robbed(self, job_id: str, word: str) -> None:
+        self.pass_time(5)
+        self.claim(job_id)
+        frozen = self.claims[-1]
+        self.pass_time(25)
+        self.reap()
+        self.pass_time(5)
+        self.claim(job_id)
+        self.say(frozen, word)
+
+    # reapers: between their look and what they do, anything may happen
+
+    @somebody_works
+    @rule(claim=LIVE, meanwhile=st.sampled_from(("beat", "release", "succeed", "reap")))
+    def reap_meanwhile(self, claim: Claim[Any], meanwhile: str) -> None:
+        self.pass_time(25)
+        self.reap(self.reap if meanwhile == "reap" else lambda: self.say(claim, meanwhile))
+
+    @rule()
+    def reap(self, meanwhile: Callable[[], None] | None = None) -> None:
+        looked, self.redis.interrupt = self.model.expired(), meanwhile
+        reaped = self.store.reap()
+        due = [job_id for job_id in looked if job_id in self.model.expired()]
+        for job_id in due:
+            self.model.reap(job_id)
+        assert sorted(reaped) == sorted(due)
+
+    @somebody_waits
+    @rule(job_id=QUEUED, meanwhile=st.sampled_from(("claim", "cancel", "due_rings")))
+    def ring_meanwhile(self, job_id: str, meanwhile: str) -> None:
+        """What is claimed so is known to nobody, as if its worker had died at once."""
+        self.due_rings(
+            self.due_rings if meanwhile == "due_rings" else lambda: getattr(self, meanwhile)(job_id)
+        )
+
+    @rule()
+    def due_rings(self, meanwhile: Callable[[], None] | None = None) -> None:
+        looked, self.redis.interrupt = self.model.ringing(), meanwhile
+        rung = self.store.due_rings()
+        due = [job_id for job_id in looked if job_id in self.model.ringing()]
+        for job_id in due:
+            self.model.ring(job_id)
+        assert sorted(rung) == sorted((job_id, self.model.jobs[job_id].kind) for job_id in due)
+
+    @rule(reaper=st.sampled_from(("first", "second")))
+    def elect(self, reaper: str) -> None:
+        assert self.store.elect(reaper, 3600) == self.model.elect(reaper)
+
+    @rule()
+    def term_ends(self) -> None:
+        self.redis.delete(keys.REAPER)
+        self.model.reaper = None
+
+    # the clock
+
+    @rule(seconds=st.sampled_from((1, 5, 15, 25, 70, 300)) | st.sampled_from((-0.25, -1, -3)))
+    def pass_time(self, seconds: float) -> None:
+        self.model.now += seconds
+        self.redis.set(CLOCK, self.model.now)
+
+    # what always holds
+
+    @invariant()
+    def the_records_agree(self) -> None:
+        for job_id, record in self.records():
+            job = self.model.jobs[job_id]
+            expected = (job.kind, job.name, job.status, job.attempts, job.losses, job.fence, job.cancel)
+            numbers = [int(record[name]) for name in ("attempts", "losses", "fence", "cancel")]
+            assert (record["kind"], record["name"], record["status"], *numbers) == expected
+            assert float(record["created_at"]) == job.created_at
+            assert record.get("error") == job.error
+            for part, status in (("error", "failed"), ("result", "succeeded")):
+                assert (part in record) == (record["status"] == status)
+
+    @invariant()
+    def fences_only_rise_and_no_two_claims_have_one(self) -> None:
+        for job_id, record in self.records():
+            assert int(record["fence"]) >= self.fences.get(job_id, 0)
+            self.fences[job_id] = int(record["fence"])
+            claimed = [claim.fence for claim in self.claims if claim.job_id == job_id]
+            assert sorted(set(claimed)) == claimed
+
+    @invariant()
+    def what_has_ended_never_changes(self) -> None:
+        for job_id, record in self.records():
+            if record["status"] not in UNFINISHED:
+                assert record == self.last_words.setdefault(job_id, record)
+
+    @invariant()
+    def the_indexes_agree(self) -> None:
+        jobs = self.model.jobs.values()
+        for kind in KINDS:
+            assert self.redis.zrange(keys.jobs_queued(kind), 0, -1) == self.model.waiting(kind)
+        assert self.scores(keys.JOBS_RUNNING) == {job.id: job.lease for job in jobs if job.lease is not None}
+        assert self.scores(keys.JOB_RINGS) == {job.id: job.due for job in jobs if job.due is not None}
+        assert self.scores(keys.JOBS) == {job.id: job.created_at for job in jobs}
+
+    @invariant()
+    def exactly_the_queued_have_rings_and_the_unfinished_names(self) -> None:
+        """Asked of the records alone, whatever the model believes."""
+        now = {job_id: record["status"] for job_id, record in self.records()}
+        assert set(self.scores(keys.JOB_RINGS)) == {i for i, status in now.items() if status == "queued"}
+        assert set(self.scores(keys.JOBS_RUNNING)) == {i for i, status in now.items() if status == "running"}
+        held = self.redis.hgetall(keys.JOB_NAMES)
+        assert sorted(held.values()) == sorted(i for i, status in now.items() if status in UNFINISHED)  # type: ignore[union-attr]
+        assert held == {self.model.jobs[i].name: i for i, status in now.items() if status in UNFINISHED}
+
+    def records(self) -> Iterator[tuple[str, dict[str, str]]]:
+        pipe = self.redis.pipeline(transaction=False)
+        for job_id in self.model.jobs:
+            pipe.hgetall(keys.job(job_id))
+        return zip(self.model.jobs, pipe.execute(), strict=True)
+
+    def scores(self, key: str) -> dict[str, float]:
+        return dict(self.redis.zrange(key, 0, -1, withscores=True))  # type: ignore[arg-type]
+
+    def agrees(self, job: Job) -> None:
+        model = self.model.jobs[job.id]
+        told = job.model_dump(include=set(vars(model)) & set(Job.model_fields))
+        assert told == {name: vars(model)[name] for name in told}
+        line = self.model.waiting(model.kind)
+        assert job.position == (line.index(job.id) if job.id in line else None)
