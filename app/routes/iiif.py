@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from app import iiif
+from app.auth import Generates
 from app.conditional import not_modified
 from app.errors import NotFound
 from app.images import MEDIA_TYPES, Picture, image_response
@@ -35,7 +36,7 @@ async def preflight(rest: str) -> Response:
 
 @router.head("/{identifier}", include_in_schema=False)
 @router.get("/{identifier}", status_code=303, summary="To info.json", response_class=RedirectResponse)
-async def base(identifier: str, request: Request, use: Use) -> Response:
+async def base(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """The base URI stands for what is known of the image."""
     named(identifier, use)
     return RedirectResponse(f"{address(identifier, request)}/info.json", 303)
@@ -43,7 +44,7 @@ async def base(identifier: str, request: Request, use: Use) -> Response:
 
 @router.head("/{identifier}/info.json", include_in_schema=False)
 @router.get("/{identifier}/info.json", summary="What a viewer must know")
-async def info(identifier: str, request: Request, use: Use) -> Response:
+async def info(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """Size, tiles, limits and what is offered, as the standard words it."""
     model, seed, pinned = named(identifier, use)
     if not pinned:
@@ -77,6 +78,7 @@ async def image(
     file: str,
     request: Request,
     use: Use,
+    client: Generates,
     visit: Visitor,
 ) -> Response:
     """{region}/{size}/{rotation}/{quality}.{format} of IIIF Image API 3.0.

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.auth import Generates
 from app.conditional import not_modified
 from app.errors import InvalidRequest, NotFound, sentence
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
@@ -61,6 +62,7 @@ async def image(
     parameters: Annotated[Parameters, Query()],
     request: Request,
     use: Use,
+    client: Generates,
     visit: Visitor,
 ) -> Response:
     """The bytes of POST /generate; ``model`` is a name, or name@digest.

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.callers import Caller
+from app.auth import Client
 from app.errors import QuotaUsed
 from app.queueing import queue_job
 from contract.jobs import JobStatus
@@ -31,16 +31,16 @@ async def test_more_jobs_than_may_wait_are_refused(start: Start) -> None:
 
 
 async def test_a_client_has_so_many_unfinished_jobs(api: Api) -> None:
-    caller = Caller("a", False, max_jobs=2)
+    client = Client("a", "a", frozenset(), max_jobs=2)
 
-    def ask(name: str, of: Caller = caller) -> str:
+    def ask(name: str, of: Client = client) -> str:
         request = TrainRequest(dataset="d", preset="vitgan-ti-32", name=name, kimg=1, seed=0)
         return queue_job(request, (name * 32)[:32], None, api.services, of).id
 
     first, _ = ask("a"), ask("b")
     with pytest.raises(QuotaUsed, match="2 unfinished jobs"):
         ask("c")
-    ask("d", Caller("other", False, max_jobs=2))
+    ask("d", Client("other", "other", frozenset(), max_jobs=2))
     api.services.jobs.request_cancel(first)
     ask("c")
 
