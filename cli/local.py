@@ -6,6 +6,7 @@ from pathlib import Path
 
 from contract.messages import SUFFIXES, Form, Grid, Side, Walk
 from contract.models import ModelLibrary, PublishedModel
+from contract.reading import read_settings
 from contract.settings import SharedSettings
 from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, core_count, use_threads
@@ -44,7 +45,7 @@ def run_composition(model: str, what: Grid | Walk, out: Path) -> None:
 def find_model(model: str) -> PublishedModel:
     """A model's folder, or the name of a shipped or trained one; raises ``ValueError``."""
     folder = Path(model).resolve()
-    settings = SharedSettings()
+    settings = read_settings(SharedSettings)
     try:
         if folder.is_dir():
             return ModelLibrary(folder.parent).get(folder.name)

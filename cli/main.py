@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,6 @@ from contract.seeds import MAX_SEED, parse_seeds
 
 app = typer.Typer(
     name="vitgan",
-    help="Train ViTGAN on your pictures, draw with it, and serve it over HTTP.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -24,6 +24,22 @@ app = typer.Typer(
 
 # Idle OpenMP threads sleep instead of spinning: API, workers and trainings share the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vitgan {version('vitgan-service')}")
+        raise typer.Exit
+
+
+@app.callback()
+def vitgan(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train ViTGAN on your pictures, draw with it, and serve it over HTTP."""
+
 
 Host = Annotated[str, typer.Option(envvar="HOST", help="Address to listen on.")]
 Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Port to listen on.")]
@@ -44,9 +60,10 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     from app.main import create_app
     from app.server import serve
     from app.settings import AppSettings
+    from cli.settings import settings_to_serve
 
     with Sentences():
-        settings = AppSettings()
+        settings = settings_to_serve(AppSettings)
         check_host(host, settings)
         service = create_app(settings)
     serve(service, settings, host, port)
@@ -55,19 +72,36 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
 @app.command()
 def worker() -> None:
     """Start an image worker."""
+    from cli.settings import settings_to_serve
     from worker.main import run_image_worker
     from worker.settings import WorkerSettings
 
-    run_image_worker(WorkerSettings())
+    with Sentences():
+        settings = settings_to_serve(WorkerSettings)
+    run_image_worker(settings)
 
 
 @app.command()
 def trainer() -> None:
     """Start a training worker."""
+    from cli.settings import settings_to_serve
+    from model.devices import Devices
     from worker.main import run_training_worker
     from worker.settings import WorkerSettings
 
-    run_training_worker(WorkerSettings())
+    with Sentences():
+        settings = settings_to_serve(WorkerSettings)
+        Devices(settings.device)
+    run_training_worker(settings)
+
+
+@app.command(hidden=True)
+def alive(queue: Annotated[Literal["generate", "train"], typer.Argument()]) -> None:
+    """Tell by the exit code whether this host's worker beats: a container's health check."""
+    from cli.health import check_alive
+
+    with Sentences():
+        check_alive(queue)
 
 
 @app.command(hidden=True)

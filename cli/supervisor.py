@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 import httpx
 from redis import Redis, RedisError
@@ -26,10 +25,13 @@ from app.key_file import read_keys
 from app.listening import check_host
 from app.settings import AppSettings
 from cli.children import Child
+from cli.settings import tell_unknown
 from contract.presence import alive
 from contract.queue import GENERATE, TRAIN
+from contract.reading import read_settings
 from contract.redis_client import command_client
-from contract.settings import SharedSettings
+from contract.settings import SharedSettings, without_password
+from worker.settings import WorkerSettings
 
 READY_SECONDS = 90  # a cold disk may take long to load PyTorch
 STOP_SECONDS = 7.5  # for API and workers together; what is left then is killed
@@ -47,8 +49,9 @@ def run(host: str, port: int) -> int:
     children: list[Child] = []
     stop = _Stop()
     try:
-        with _data_folder() as settings:
-            keys = _keys_file(host)
+        settings = _settings(host)
+        keys = settings.api_keys_file
+        with _data_folder(settings.data_dir):
             check_port(host, port)
             _start(children, host, port, settings, stop)
             if keys:
@@ -91,10 +94,8 @@ class _Stop:
 
 
 @contextlib.contextmanager
-def _data_folder() -> Iterator[SharedSettings]:
+def _data_folder(folder: Path) -> Iterator[None]:
     """The data folder, for this service alone while it runs."""
-    settings = SharedSettings()
-    folder = settings.data_dir
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         lock: IO[bytes] = (folder / "lock").open("wb")
@@ -107,19 +108,21 @@ def _data_folder() -> Iterator[SharedSettings]:
             raise UpError(
                 f"another `vitgan up` uses {folder.resolve()}: stop it, or set VITGAN_DATA_DIR"
             ) from None
-        yield settings
+        yield
 
 
-def _keys_file(host: str) -> Path | None:
-    """The file of API keys, if the service asks for them; raises ``UpError`` if it cannot run so."""
+def _settings(host: str) -> AppSettings:
+    """The API's; raises ``UpError`` if they are wrong, or the workers' are, or it cannot listen there so."""
+    tell_unknown()
     try:
-        settings = AppSettings()
+        read_settings(WorkerSettings)
+        settings = read_settings(AppSettings)
         check_host(host, settings)
         if settings.api_keys_file:
             read_keys(settings.api_keys_file)
     except ValueError as error:
         raise UpError(str(error)) from None
-    return settings.api_keys_file
+    return settings
 
 
 def check_port(host: str, port: int) -> None:
@@ -188,7 +191,7 @@ def _await(
         stop.check()
         _check_children(children)
         if time.monotonic() - started > patience:
-            where = f" at {_without_password(url)}: start it, or unset REDIS_URL" if url else ""
+            where = f" at {without_password(url)}: start it, or unset REDIS_URL" if url else ""
             raise UpError(f"{what} does not answer{where}")
         time.sleep(0.1)
     print(f"  {what} ready", flush=True)
@@ -284,8 +287,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"

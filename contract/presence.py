@@ -38,6 +38,13 @@ def beats(redis: Redis, queue: str, worker_id: str) -> bool:
     return bool(redis.eval(_BEATS, 1, keys.workers(queue), worker_id, str(ALIVE_SECONDS)))
 
 
+def alive_on(redis: Redis, queue: str, host: str) -> bool:
+    """Whether a worker of that queue has beaten lately on that host (a client with ``decode_responses``)."""
+    members = cast("list[str]", redis.zrange(keys.workers(queue), 0, -1))
+    here = [member for member in members if member.endswith(f"@{host}")]
+    return any(beats(redis, queue, member) for member in here)
+
+
 class Beating:
     """Beats in a thread of its own from ``start`` to ``stop``; a Redis that is away is waited for."""
 

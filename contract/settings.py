@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
+PREFIX = "VITGAN_"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
+SECRETS_DIR = "VITGAN_SECRETS_DIR"  # names folders of files; a setting itself cannot, it is read from them
+SECRETS = "/run/secrets"  # where Docker and Kubernetes put files that must not stand in the environment
 
 
 class SharedSettings(BaseSettings):
-    """Read from ``VITGAN_<NAME>`` environment variables."""
+    """Read from ``VITGAN_<NAME>`` environment variables, or from files ``vitgan_<name>`` of those folders."""
 
-    model_config = SettingsConfigDict(env_prefix="VITGAN_", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True)
 
+    redis_password: SecretStr | None = Field(
+        None, description="password of both Redises, for URLs that carry none; best given as a file"
+    )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         validation_alias=AliasChoices("redis_url", "VITGAN_REDIS_URL", "REDIS_URL"),
@@ -33,6 +46,25 @@ class SharedSettings(BaseSettings):
     leftover_seconds: float = Field(
         3600, gt=0, description="after so long unfinished files of processes that died are removed"
     )
+
+    @field_validator("redis_url", "bytes_redis_url")
+    @classmethod
+    def _with_password(cls, url: str | None, info: ValidationInfo) -> str | None:
+        return None if url is None else with_password(url, info.data.get("redis_password"))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then the files."""
+        named = os.environ.get(SECRETS_DIR, SECRETS).split(os.pathsep)
+        folders = [Path(name) for name in named if Path(name).is_dir()]
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folders)
 
     @property
     def bytes_url(self) -> str:
@@ -58,3 +90,21 @@ class SharedSettings(BaseSettings):
     def trained_models_dir(self) -> Path:
         """Models that trainings have published, a folder each."""
         return self.data_dir / "models"
+
+
+def with_password(url: str, password: SecretStr | None) -> str:
+    """The URL of a Redis, with that password unless it carries one; raises ``ValueError`` if it is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("give redis://HOST:6379/0, or rediss:// for TLS")
+    if password is None or parts.password is not None:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    place = f"{user}:{quote(password.get_secret_value(), safe='')}@{host}"
+    return urlunsplit(parts._replace(netloc=place))
+
+
+def without_password(url: str) -> str:
+    """The URL of a Redis as people may be shown it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

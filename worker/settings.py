@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from contract.settings import SharedSettings
@@ -18,6 +20,9 @@ class WorkerSettings(SharedSettings):
     )
     loaded_models: int = Field(4, ge=1, description="models an image worker keeps in memory")
     result_seconds: float = Field(86_400, gt=0, description="how long files of drawing jobs are kept")
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="what trainings run on; images are painted by the CPU, which keeps their bytes"
+    )
     tick_kimg: float = Field(
         4, gt=0, description="thousand pictures between a training's checkpoints and grids"
     )

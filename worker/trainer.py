@@ -83,7 +83,7 @@ def command(request: TrainRequest, run: Path, settings: WorkerSettings) -> list[
         str(settings.datasets_dir / request.dataset / "pictures.zip"),
         "--preset", request.preset, "--kimg", str(request.kimg), "--seed", str(request.seed),
         "--out", str(run), "--resume", "--json", "--threads", str(settings.threads),
-        "--tick", str(settings.tick_kimg), "--with-parent",
+        "--tick", str(settings.tick_kimg), "--device", settings.device, "--with-parent",
         "--cache", str(settings.data_dir / "cache"),
     ]  # fmt: skip
 

@@ -1,0 +1,66 @@
+"""What a process looks at before it begins: better one sentence at the start than many failures later."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from redis import AuthenticationError, Redis, RedisError
+
+from contract.redis_client import command_client
+from contract.settings import SharedSettings, without_password
+
+OLDEST_REDIS = (7, 0)  # its scripts may be refused as a whole when memory is full
+MAX_SKEW_SECONDS = 5.0  # images have deadlines by the clock of the host that asks for them
+PROBE = b"\0" * 4096
+
+
+def check_start(settings: SharedSettings) -> None:
+    """Raises ``ValueError`` with a sentence if the service cannot work here; Redis may be away."""
+    check_folder(settings.data_dir)
+    for url in dict.fromkeys([settings.redis_url, settings.bytes_url]):
+        with command_client(url) as redis:
+            check_redis(redis, without_password(url))
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ``ValueError`` if no file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(PROBE)
+            file.flush()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder}: {error.strerror}; give VITGAN_DATA_DIR a folder with room that user "
+            f"{os.getuid()} may write to"
+        ) from None
+
+
+def check_redis(redis: Redis, place: str) -> None:
+    """Raises ``ValueError`` if that Redis answers, but is none that the service can rely on."""
+    try:
+        before = time.time()
+        seconds, microseconds = redis.time()
+        after = time.time()
+        info = redis.info()
+    except AuthenticationError:
+        raise ValueError(f"Redis at {place} refuses the password: set VITGAN_REDIS_PASSWORD") from None
+    except RedisError:
+        return
+    version = str(info["redis_version"])  # which Valkey tells too: the Redis that it is like
+    if tuple(map(int, version.split(".")[:2])) < OLDEST_REDIS:
+        raise ValueError(f"Redis at {place} is version {version}: 7.0 or newer is needed")
+    if str(info["maxmemory_policy"]).startswith("allkeys"):
+        raise ValueError(
+            f"Redis at {place} throws jobs away when its memory is full: set its maxmemory-policy to "
+            "noeviction"
+        )
+    skew = seconds + microseconds / 1e6 - (before + after) / 2
+    if abs(skew) > MAX_SKEW_SECONDS + (after - before):
+        raise ValueError(
+            f"the clock of Redis at {place} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this "
+            "host's: set both by NTP, images have deadlines"
+        )
