@@ -3,8 +3,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
-.PHONY: up test test-faults test-fuzz test-large check bench train-demo clean
+.PHONY: up test test-faults test-fuzz test-large check check-ops docs lock images version bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
@@ -27,6 +28,21 @@ check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+check-ops: $(VENV)/.installed-ops  ## compose files, Dockerfile, workflow, settings' documents; no Docker needed
+	@scripts/check-ops $(BIN)
+
+docs: $(VENV)/.installed-dev  ## docs/settings.md and .env.example, from the settings classes
+	@$(BIN)/python -m scripts.settings
+
+lock: $(VENV)/.installed-ops  ## docker/requirements, from pyproject.toml and constraints.txt
+	@$(BIN)/python -m scripts.lock
+
+images:  ## the images, with their version and commit on their labels; needs Docker
+	@VERSION=$(VERSION) REVISION=$$(git rev-parse HEAD) docker compose build
+
+version:  ## what pyproject.toml says, the one place
+	@echo $(VERSION)
+
 bench: $(VENV)/.installed-dev  ## speed, beside what the machine can do
 	@$(BIN)/python -m bench
 
@@ -43,6 +59,10 @@ $(VENV)/.installed: constraints.txt pyproject.toml scripts/install
 $(VENV)/.installed-dev: constraints.txt pyproject.toml scripts/install
 	@scripts/install $(VENV) local,dev
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-ops: constraints.txt pyproject.toml scripts/install
+	@scripts/install $(VENV) local,dev,ops
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

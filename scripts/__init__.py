@@ -1,0 +1,1 @@
+"""What makes the environment, the lock files and the generated documents; nothing of it is installed."""
