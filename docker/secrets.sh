@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the secrets of a fresh installation, random ones, in volumes that only those who need them mount. What
-# is there is kept. Runs once at each `up`, as root but without capabilities.
+# is there is kept. Runs once at each `up`, as root that may write files of others, and no more.
 set -eu
 make_secret() {
     [ -s "$1" ] && return

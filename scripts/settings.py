@@ -27,17 +27,19 @@ CHAPTERS = {
 
 INTRO = """# Settings
 
-Made by `make docs` from the settings classes (contract/settings.py, app/settings.py, worker/settings.py); a test fails
-when it is stale.
+Made by `make docs` from the settings classes (contract/settings.py, app/settings.py, worker/settings.py); a
+test fails when it is stale.
 
 A setting is an environment variable, or else a file of its name in small letters (`vitgan_webhook_secret`) in
-`/run/secrets`, so that a secret need not stand in the environment. A wrong one ends the process before it listens, with a
-sentence that names the variable, its value and what may be given; a variable that begins with `VITGAN_` and is none is
-told on standard error.
+`/run/secrets`, so that a secret need not stand in the environment. A wrong one ends the process before it
+listens, with a sentence that names the variable, its value and what may be given; a variable that begins with
+`VITGAN_` and is none is told on standard error.
 
-Besides, `HOST` and `PORT` say where `vitgan up` and `vitgan api` listen (127.0.0.1, 8000), `VITGAN_SECRETS_DIR` names
-other folders of such files (with colons), and `VITGAN_CACHE_DIR` is where `vitgan train` keeps decoded pictures.
+Besides, `HOST` and `PORT` say where `vitgan up` and `vitgan api` listen (127.0.0.1, 8000),
+`VITGAN_SECRETS_DIR` names other folders of such files (with colons), and `VITGAN_CACHE_DIR` is where `vitgan
+train` keeps decoded pictures.
 """
+HEADER = "| variable | what it says | what may be given | default |\n|---|---|---|---|\n"
 MARK = "# ---- Settings of the processes; from here on made by `make docs`, as docs/settings.md is ----\n"
 
 
@@ -69,10 +71,7 @@ def _table(chapter: str) -> str:
         f"{allowed(field)} | {f'`{default(field)}`' if default(field) else ''} |\n"
         for name, field in fields(chapter).items()
     ]
-    return (
-        f"\n## {chapter}\n\n| variable | what it says | what may be given | default |\n|---|---|---|---|\n"
-        + ("".join(rows))
-    )
+    return f"\n## {chapter}\n\n{HEADER}{''.join(rows)}"
 
 
 def example(before: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import sys
 import threading
@@ -30,6 +31,7 @@ from worker.settings import WorkerSettings
 from worker.trainer import run_job, sweep_runs
 
 SWITCH_SECONDS = 0.0005
+BORN = secrets.token_hex(4)  # a container that is started again has its host's name and its process id again
 DRAWINGS = 2  # drawing jobs at a time, in an image worker
 
 log = logging.getLogger(__name__)
@@ -97,7 +99,7 @@ def run_training_worker(settings: WorkerSettings) -> None:
 
 def name(queue: str) -> str:
     """Under which this process beats."""
-    return f"{queue}-{os.getpid()}@{socket.gethostname()}"
+    return f"{queue}-{os.getpid()}-{BORN}@{socket.gethostname()}"
 
 
 def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings) -> None:

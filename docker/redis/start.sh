@@ -3,7 +3,8 @@
 # standard input, so the password stands neither in its environment nor among its arguments.
 # usage: start.sh jobs.conf MAXMEMORY
 set -eu
-{
-    cat "/etc/vitgan-redis/$1"
-    printf 'maxmemory %s\nrequirepass %s\n' "$2" "$(cat /run/vitgan/vitgan_redis_password)"
-} | exec redis-server -
+exec redis-server - <<END
+$(cat "/etc/vitgan-redis/$1")
+maxmemory $2
+requirepass $(cat /run/vitgan/vitgan_redis_password)
+END
