@@ -14,6 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from app import errors
 from app.coalesce import Coalescer, Publish
 from app.middleware import BodyLimit, OpenToPages, RequestId
+from app.openapi import describe_refusals
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status
@@ -59,6 +60,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     app.add_middleware(RequestId)
     for noun in (generate, images, interpolate, iiif, datasets, jobs, models, status):
         app.include_router(noun.router)
+    describe_refusals(app)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
 
