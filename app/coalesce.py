@@ -2,8 +2,8 @@
 
 An image that finds the workers idle is asked for at once. While they draw, images of one model and size wait
 ``gather_seconds`` for each other, and longer while the workers have all they can draw: then the next batch is
-as large as what has come meanwhile. Which images meet in a batch changes nothing in any of them, only how
-soon they come.
+as large as what has come meanwhile. Clients take turns (app/turns.py). Which images meet in a batch changes
+nothing in any of them, only how soon they come.
 """
 
 from __future__ import annotations
@@ -12,60 +12,38 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from app.errors import Unavailable
+from app.orders import Key
 from app.replies import Replies
-from contract.messages import (
-    BEGINNING,
-    COLOUR_PNG,
-    Composition,
-    Form,
-    Grid,
-    ImageBatch,
-    ImageItem,
-    Order,
-    Position,
-    Side,
-    Walk,
-)
+from app.turns import Turns
+from contract.messages import ImageItem, Order, Position
+from contract.presence import ALIVE_SECONDS
 from contract.stream import Frame, Kind
 
 log = logging.getLogger(__name__)
 
-BATCH_PIXELS = 2**22  # of all images of a batch
-ALONE_PIXELS = 2**18  # a larger image is a batch of its own: it needs credits, and must wait for no other
-
 BATCHES_PER_WORKER = 2  # unanswered at a time: one is drawn, one is there when it is done
+# Large images keep a worker's slot (it has 8) until their client has taken them; small ones need some too,
+# and so does the next client.
+LARGE_PER_WORKER, LARGE_PER_CLIENT = 6, 3
 
 Publish = Callable[[Order], Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What the images of a batch share."""
-
-    model: str
-    digest: str
-    columns: Side
-    rows: Side
-    form: Form = COLOUR_PNG
-
-    @property
-    def pixels(self) -> int:
-        """Of one image."""
-        return self.columns.count * self.rows.count
-
-
 @dataclass
-class Gathering:
-    """Images of one shape that wait to be sent."""
+class Sent:
+    """An order that a worker has been asked for, and what of it has not begun to come."""
 
-    due: bool = False  # has waited long enough, or is a full batch
-    items: list[ImageItem] = field(default_factory=list)
+    order: Order
+    open: set[str]  # its images that have had no frame yet
+    worker: str = ""  # who has taken it; '' while nobody says so
+    asked: float = field(default_factory=time.monotonic)  # when it was queued, the last time
+    patience: float = ALIVE_SECONDS  # how long it may lie untaken
 
 
 class Coalescer:
@@ -79,154 +57,137 @@ class Coalescer:
         *,
         gather_seconds: float,
         max_batch: int,
-        max_waiting: int,
-        max_waiting_pixels: int,
         answer_seconds: float,
     ) -> None:
         self.replies, self.publish, self.workers = replies, publish, workers
         self.gather_seconds, self.max_batch = gather_seconds, max_batch
-        self.max_waiting, self.max_waiting_pixels = max_waiting, max_waiting_pixels
         self.answer_seconds = answer_seconds
-        self._gathering: dict[Shape, Gathering] = {}
-        self._unanswered: dict[str, set[str]] = {}  # batch -> its images that have had no frame yet
-        self._batch_of: dict[str, str] = {}  # image -> its batch
+        self.sent: dict[str, Sent] = {}  # by order
+        self._turns: Turns[Key, ImageItem] = Turns()
+        self._order_of: dict[str, str] = {}  # image -> its order
+        self._large: dict[str, str] = {}  # large image under way -> its client
         self._sending: set[asyncio.Task[None]] = set()
+        replies.on_taken, replies.on_forgotten = self._taken, self._forgotten
 
-    async def submit(self, shape: Shape, seed: int, truncation: float) -> Frame:
-        """Asks for one image; gives its first frame (``replies.chunks`` has the rest).
+    async def submit(
+        self, key: Key, seed: int, truncation: float, client: str, wait: float | None = None
+    ) -> Frame:
+        """Asks for one image (or a file of several, named by its first seed); gives its first frame.
 
-        Raises ``Unavailable`` if too many wait already, nothing can be queued, or no answer comes.
+        ``replies.chunks`` has the rest. Raises ``Unavailable`` if nothing comes in time: ``wait`` seconds,
+        or what the service allows if that is less.
         """
-        item = ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=truncation)
-        return await self._first(item.id, shape.pixels, lambda: self._gather(shape, item))
-
-    async def compose(self, model: str, digest: str, what: Grid | Walk) -> Frame:
-        """The same for one file of several seeds, which is gathered with nothing."""
-        order_id = uuid.uuid4().hex
-        sending = partial(self._compose, order_id, model, digest, what, BEGINNING)
-        return await self._first(order_id, what.pixels, lambda: self._soon(sending()))
-
-    async def _first(self, order_id: str, pixels: int, ask: Callable[[], None]) -> Frame:
-        """Asks, if there is room for so many pixels more, and waits for the first frame."""
-        if len(self.replies) >= self.max_waiting:
-            raise Unavailable(f"{self.max_waiting} images are waiting already: try again later")
-        if self.replies.pixels and self.replies.pixels + pixels > self.max_waiting_pixels:
-            raise Unavailable(
-                f"{self.replies.pixels} pixels are waiting already, of {self.max_waiting_pixels}: "
-                "try again later, or ask for a smaller image",
-                retry_after=10,
-            )
-        queue = self.replies.expect(order_id, pixels)
+        seconds = min(wait or self.answer_seconds, self.answer_seconds)
+        item = ImageItem(
+            id=uuid.uuid4().hex, seed=seed, truncation=truncation, deadline=time.time() + seconds
+        )
+        queue = self.replies.expect(item.id)
         answered = False
         try:
-            ask()
-            first = await asyncio.wait_for(queue.get(), self.answer_seconds)
+            self._gather(client, key, item)
+            first = await asyncio.wait_for(queue.get(), seconds)
             answered = True
         except TimeoutError:
-            raise Unavailable("no worker answered in time: try again, or ask for a smaller image") from None
+            raise Unavailable(
+                f"no worker answered within {seconds:g} s: try again, or ask for a smaller image"
+            ) from None
         finally:
-            self._answered(order_id)
-            if not answered:
-                await asyncio.shield(self.replies.forget(order_id, complete=False))
+            self._answered(item.id)
+            if not answered and self._turns.remove(item.id):
+                self.replies.drop(item.id)  # no worker has heard of it
+            elif not answered:
+                await asyncio.shield(self.replies.forget(item.id, complete=False))
         return first
 
-    def _gather(self, shape: Shape, item: ImageItem) -> None:
-        waiting = self._gathering.get(shape)
-        if waiting is None:
-            waiting = self._gathering[shape] = Gathering()
-            # Who finds the workers idle waits for nobody; what comes while they draw is gathered.
-            delay = self.gather_seconds if self._unanswered else 0
-            asyncio.get_running_loop().call_later(delay, self._make_due, waiting)
-        waiting.items.append(item)
-        if len(waiting.items) >= self._full(shape):
-            self._make_due(waiting)
+    async def carry_on(self, key: Key, seed: int, truncation: float, position: Position) -> str:
+        """Asks for the rest of what its worker will not finish; gives the id of the rest."""
+        item = ImageItem(
+            id=uuid.uuid4().hex, seed=seed, truncation=truncation, deadline=time.time() + self.answer_seconds
+        )
+        self.replies.expect(item.id)
+        await self._publish(key.order([item], position, **self._address([item])))
+        return item.id
 
-    def _make_due(self, waiting: Gathering) -> None:
-        waiting.due = True
+    async def ask_again(self, sent: Sent, patience: float) -> None:
+        """Queues an order once more, less what has come of it: a worker was lost with it."""
+        left = sent.order.only(sent.open)
+        sent.worker, sent.asked, sent.patience = "", time.monotonic(), patience
+        await self._publish(left)
+
+    def _gather(self, client: str, key: Key, item: ImageItem) -> None:
+        if not self._turns.count(key):
+            # Who finds the workers idle waits for nobody; what comes while they draw is gathered.
+            delay = self.gather_seconds if self.sent else 0
+            asyncio.get_running_loop().call_later(delay, self._make_due, key)
+        self._turns.add(client, key, item.id, item)
+        if self._turns.count(key) >= key.full(self.max_batch):
+            self._make_due(key)
+
+    def _make_due(self, key: Key) -> None:
+        self._turns.make_due(key)
         self._send_due()
 
-    def _full(self, shape: Shape) -> int:
-        """Images of one batch at most."""
-        return 1 if shape.pixels > ALONE_PIXELS else min(self.max_batch, BATCH_PIXELS // shape.pixels)
-
     def _send_due(self) -> None:
-        """Sends what has waited long enough, oldest shape first, while the workers can take more."""
-        for shape, waiting in list(self._gathering.items()):
-            while waiting.items and waiting.due:
-                if len(self._unanswered) >= BATCHES_PER_WORKER * max(1, self.workers()):
-                    return
-                full = self._full(shape)
-                self._send(shape, waiting.items[:full])
-                del waiting.items[:full]
-            if not waiting.items:
-                del self._gathering[shape]
+        """Sends what has waited long enough, client by client, while the workers can take more."""
+        workers = max(1, self.workers())
+        of_client = Counter(self._large.values())
 
-    def _send(self, shape: Shape, items: list[ImageItem]) -> None:
-        batch_id = items[0].id
-        self._unanswered[batch_id] = {item.id for item in items}
-        self._batch_of.update((item.id, batch_id) for item in items)
-        self._soon(self._publish(shape, items))
+        def may(client: str, key: Key) -> bool:
+            return not key.alone or (
+                len(self._large) < LARGE_PER_WORKER * workers
+                and of_client[client] < LARGE_PER_CLIENT * workers
+            )
+
+        while len(self.sent) < BATCHES_PER_WORKER * workers:
+            taken = self._turns.take(lambda key: key.full(self.max_batch), may)
+            if taken is None:
+                return
+            client, key, items = taken
+            if key.alone:
+                self._large[items[0].id] = client
+                of_client[client] += 1
+            self._send(key, items)
+
+    def _send(self, key: Key, items: list[ImageItem]) -> None:
+        order = key.order(items, **self._address(items))
+        self.sent[order.id] = Sent(order, {item.id for item in items})
+        self._order_of.update((item.id, order.id) for item in items)
+        self._soon(self._publish(order))
+
+    def _address(self, items: list[ImageItem]) -> dict[str, Any]:
+        latest = max(item.deadline for item in items)
+        return {"reply_to": self.replies.id, "sent_at": time.time(), "deadline": latest}
 
     def _soon(self, sending: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(sending)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    def _answered(self, image_id: str) -> None:
-        """The image had its first frame, or nobody waits for it; perhaps the next batch can go."""
-        batch_id = self._batch_of.pop(image_id, None)
-        if batch_id is None:
-            return
-        self._unanswered[batch_id].discard(image_id)
-        if not self._unanswered[batch_id]:
-            del self._unanswered[batch_id]
-            self._send_due()
-
-    async def carry_on(self, shape: Shape, seed: int, truncation: float, position: Position) -> str:
-        """Asks for the rest of an image that its worker will not finish; gives the id of the rest."""
-        item = ImageItem(id=uuid.uuid4().hex, seed=seed, truncation=truncation)
-        self.replies.expect(item.id, shape.pixels)
-        await self._publish(shape, [item], position)
-        return item.id
-
-    async def carry_on_composition(
-        self, model: str, digest: str, what: Grid | Walk, position: Position
-    ) -> str:
-        """The same for one file of several seeds."""
-        order_id = uuid.uuid4().hex
-        self.replies.expect(order_id, what.pixels)
-        await self._compose(order_id, model, digest, what, position)
-        return order_id
-
-    async def _publish(self, shape: Shape, items: list[ImageItem], position: Position = BEGINNING) -> None:
-        batch = ImageBatch(
-            model=shape.model,
-            digest=shape.digest,
-            columns=shape.columns,
-            rows=shape.rows,
-            form=shape.form,
-            items=tuple(items),
-            position=position,
-            **self._address(),
-        )
-        await self._queue(batch, [item.id for item in items])
-
-    async def _compose(
-        self, order_id: str, model: str, digest: str, what: Grid | Walk, position: Position
-    ) -> None:
-        order = Composition(
-            id=order_id, model=model, digest=digest, what=what, position=position, **self._address()
-        )
-        await self._queue(order, [order_id])
-
-    def _address(self) -> dict[str, Any]:
-        now = time.time()
-        return {"reply_to": self.replies.id, "sent_at": now, "deadline": now + self.answer_seconds}
-
-    async def _queue(self, order: Order, ids: list[str]) -> None:
+    async def _publish(self, order: Order) -> None:
         try:
             await self.publish(order)
         except Exception:
-            log.exception("%s of %d could not be queued", type(order).__name__, len(ids))
-            for order_id in ids:
-                self.replies.deliver(Frame(order_id, Kind.ERROR, meta={"code": "not_queued"}))
+            log.exception("%s of %d could not be queued", type(order).__name__, len(order.images))
+            for image_id in order.images:
+                self.replies.deliver(Frame(image_id, Kind.ERROR, meta={"code": "not_queued"}))
+
+    def _taken(self, order_id: str, worker: str) -> None:
+        """A worker says that it begins with an order."""
+        if sent := self.sent.get(order_id):
+            sent.worker = worker
+
+    def _answered(self, image_id: str) -> None:
+        """The image had its first frame, or nobody waits for it; perhaps the next batch can go."""
+        order_id = self._order_of.pop(image_id, None)
+        if order_id is None:
+            return
+        sent = self.sent[order_id]
+        sent.open.discard(image_id)
+        if not sent.open:
+            del self.sent[order_id]
+            self._send_due()
+
+    def _forgotten(self, image_id: str) -> None:
+        """Nothing more comes of an image; a large one has left its slot."""
+        if self._large.pop(image_id, None) is not None:
+            self._send_due()

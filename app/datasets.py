@@ -11,16 +11,21 @@ from typing import Any, BinaryIO
 from app.archives import MAX_NAMED, keep_pictures
 from app.errors import Conflict, NotFound
 from app.settings import AppSettings
+from contract.leftovers import sweep
+
+UPLOAD = "upload"  # in a dataset's folder: which upload it came with
 
 
-def store_dataset(upload: BinaryIO, name: str, settings: AppSettings) -> dict[str, Any]:
+def store_dataset(upload: BinaryIO, name: str, upload_id: str, settings: AppSettings) -> dict[str, Any]:
     """Checks an upload and keeps its pictures under that name, whole or not at all.
 
-    Raises ``Conflict`` if the name is taken, and what ``keep_pictures`` raises.
+    What the same upload has stored before is told again. Raises ``Conflict`` if the name is taken, and what
+    ``keep_pictures`` raises.
     """
     target = settings.datasets_dir / name
     if target.exists():
-        raise taken(name)
+        return _same(name, upload_id, settings)
+    sweep_uploads(settings)
     incoming = settings.datasets_dir / f".incoming-{uuid.uuid4().hex}"
     incoming.mkdir(parents=True)
     try:
@@ -36,13 +41,19 @@ def store_dataset(upload: BinaryIO, name: str, settings: AppSettings) -> dict[st
             "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         (incoming / "info.json").write_text(json.dumps(info, indent=2))
+        (incoming / UPLOAD).write_text(upload_id)
         try:
             incoming.rename(target)
         except OSError:  # another upload of that name was quicker
-            raise taken(name) from None
+            return _same(name, upload_id, settings)
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return info
+
+
+def sweep_uploads(settings: AppSettings) -> None:
+    """Removes what processes that died have left of uploads."""
+    sweep(settings.datasets_dir.glob(".incoming-*"), settings.leftover_seconds)
 
 
 def read_dataset(name: str, settings: AppSettings) -> dict[str, Any]:
@@ -51,6 +62,14 @@ def read_dataset(name: str, settings: AppSettings) -> dict[str, Any]:
         raise NotFound(f"there is no dataset {name!r}: GET /datasets lists what there is")
     info: dict[str, Any] = json.loads((settings.datasets_dir / name / "info.json").read_text())
     return info
+
+
+def _same(name: str, upload_id: str, settings: AppSettings) -> dict[str, Any]:
+    """What is known of a dataset that this upload has made; raises ``Conflict`` if it is another's."""
+    stored = settings.datasets_dir / name / UPLOAD
+    if not stored.exists() or stored.read_text() != upload_id:
+        raise taken(name)
+    return read_dataset(name, settings)
 
 
 def dataset_names(settings: AppSettings) -> list[str]:

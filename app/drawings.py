@@ -4,34 +4,31 @@ from __future__ import annotations
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
-from kombu.exceptions import OperationalError
-from redis import RedisError
 
-from app.errors import REDIS_AWAY, Unavailable
+from app.auth import Client
+from app.queueing import queue_job
 from app.services import Services
+from app.visits import preferences
 from contract.messages import DrawRequest, Grid, Images, Walk
 from contract.models import PublishedModel
-from contract.queue import DRAW_TASK
 
 
 def wants_job(request: Request) -> bool:
     """Whether the client prefers a job to waiting."""
-    preferences = ",".join(request.headers.getlist("prefer")).split(",")
-    return any(one.partition(";")[0].strip().lower() == "respond-async" for one in preferences)
+    return "respond-async" in preferences(request)
 
 
-def job_response(model: PublishedModel, what: Images | Grid | Walk, use: Services) -> Response:
-    """202 and the job."""
-    job_id = use.jobs.create(DrawRequest(model=model.name, digest=model.digest, what=what))
-    ring(DRAW_TASK, job_id, use)
+def job_response(
+    model: PublishedModel,
+    what: Images | Grid | Walk,
+    job_id: str,
+    webhook: str | None,
+    use: Services,
+    client: Client,
+) -> Response:
+    """202 and the job of that id; ``webhook`` is told of its end."""
+    job = queue_job(
+        DrawRequest(model=model.name, digest=model.digest, what=what), job_id, webhook, use, client
+    )
     headers = {"Location": f"/jobs/{job_id}", "Preference-Applied": "respond-async"}
-    return JSONResponse(use.jobs.get(job_id).model_dump(mode="json"), 202, headers)
-
-
-def ring(task: str, job_id: str, use: Services) -> None:
-    """Tells a worker of the job; a job that nobody could be told of is cancelled again."""
-    try:
-        use.celery.send_task(task, (job_id,))
-    except (OperationalError, RedisError, OSError):
-        use.jobs.request_cancel(job_id)
-        raise Unavailable(REDIS_AWAY) from None
+    return JSONResponse(job.model_dump(mode="json"), 202, headers)

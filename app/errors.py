@@ -1,12 +1,18 @@
 """Every refusal of the service, as RFC 9457 problem+json, from one table.
 
 ServiceError
-├── BadRequest       400  a URL that a standard does not know (IIIF)
-├── InvalidRequest   422  a field is wrong: the detail says what to change
+├── BadRequest       400  a URL that a standard does not know (IIIF), a body that is not what its head says
+├── Unauthorized     401  no API key, or one that is not known
+├── Forbidden        403  the API key has not the scope
 ├── NotFound         404  no such model, dataset or job
+├── TooSlow          408  the body does not come
 ├── Conflict         409  a name is taken, a job has ended
 ├── TooLarge         413  the body is over a limit
-├── Unavailable      503  no worker, no Redis, queue full: try again after Retry-After
+├── InvalidRequest   422  a field is wrong: the detail says what to change
+├── TryLater              ends by itself, with Retry-After
+│   ├── QuotaUsed    429  this client has too much under way
+│   └── Unavailable  503  no worker, no Redis, queue full
+├── ClientLeft       499  nobody hears it
 └── Internal         500  our fault; the log has the request's id
 """
 
@@ -40,6 +46,11 @@ class ServiceError(Exception):
         self.detail = detail
         self.more = more  # further members of the problem object
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer's head says of it."""
+        return {}
+
 
 class BadRequest(ServiceError):
     """400."""
@@ -53,10 +64,38 @@ class InvalidRequest(ServiceError):
     status, title = 422, "Invalid request"
 
 
+class Unauthorized(ServiceError):
+    """401, with the scheme that is asked for."""
+
+    status, title = 401, "Unauthorized"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenge that HTTP demands."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(ServiceError):
+    """403."""
+
+    status, title = 403, "Forbidden"
+
+
 class NotFound(ServiceError):
     """404."""
 
     status, title = 404, "Not found"
+
+
+class TooSlow(ServiceError):
+    """408; the rest of the body is not waited for."""
+
+    status, title = 408, "Request timeout"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The connection cannot be used again: what comes next on it is the rest of the body."""
+        return {"Connection": "close"}
 
 
 class Conflict(ServiceError):
@@ -71,14 +110,35 @@ class TooLarge(ServiceError):
     status, title = 413, "Body too large"
 
 
-class Unavailable(ServiceError):
-    """503, with Retry-After in seconds."""
-
-    status, title = 503, "Service unavailable"
+class TryLater(ServiceError):
+    """A refusal that ends by itself, with Retry-After in seconds."""
 
     def __init__(self, detail: str, retry_after: int = 2, **more: Any) -> None:
         super().__init__(detail, **more)
         self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to try again."""
+        return {"Retry-After": str(self.retry_after)}
+
+
+class QuotaUsed(TryLater):
+    """429."""
+
+    status, title = 429, "Too many requests"
+
+
+class Unavailable(TryLater):
+    """503."""
+
+    status, title = 503, "Service unavailable"
+
+
+class ClientLeft(ServiceError):
+    """499, as other servers log it."""
+
+    status, title = 499, "Client closed request"
 
 
 class Internal(ServiceError):
@@ -116,8 +176,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ServiceError)
     async def refuse(request: Request, error: ServiceError) -> JSONResponse:
         answer = problem(error.status, error.title, error.detail, request, **error.more)
-        if isinstance(error, Unavailable):
-            answer.headers["Retry-After"] = str(error.retry_after)
+        answer.headers.update(error.headers)
         return answer
 
     @app.exception_handler(RequestValidationError)

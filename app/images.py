@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from fastapi.responses import Response, StreamingResponse
 from redis import RedisError
 
-from app.coalesce import Coalescer, Shape
+from app.admission import Place
 from app.errors import Internal, InvalidRequest, Unavailable
 from app.metrics import ANSWER_SECONDS, BATCH_IMAGES, IMAGES
+from app.orders import Shape, Whole
 from app.replies import CarryOn
 from app.services import Services
 from app.settings import AppSettings
+from app.visits import Visit
 from contract.messages import COLOUR_PNG, Form, Grid, Position, Side, Walk
 from contract.models import PublishedModel
 from contract.presence import beats
@@ -50,7 +54,7 @@ class Picture:
         return MEDIA_TYPES[self.form.format]
 
     @property
-    def shape(self) -> Shape:
+    def key(self) -> Shape:
         """What it shares with those that it can be drawn with."""
         return Shape(self.model.name, self.model.digest, self.columns, self.rows, self.form)
 
@@ -61,14 +65,6 @@ class Picture:
             "X-Model": f"{self.model.name}@{self.model.short_digest}",
             "ETag": self.etag,
         }
-
-    async def ask(self, coalescer: Coalescer) -> Frame:
-        """Its first frame."""
-        return await coalescer.submit(self.shape, self.seed, self.truncation)
-
-    async def carry_on(self, coalescer: Coalescer, position: Position) -> str:
-        """The rest from another worker: the id of its frames."""
-        return await coalescer.carry_on(self.shape, self.seed, self.truncation, position)
 
 
 @dataclass(frozen=True)
@@ -89,17 +85,24 @@ class Composed:
         """Of its file."""
         return self.what.media_type
 
+    @property
+    def key(self) -> Whole:
+        """It is drawn with nothing else."""
+        return Whole(self.model.name, self.model.digest, self.what)
+
+    @property
+    def seed(self) -> int:
+        """Its first one, which stands for it."""
+        return self.what.seeds[0]
+
+    @property
+    def truncation(self) -> float:
+        """Of all its pictures."""
+        return self.what.truncation
+
     def headers(self) -> dict[str, str]:
         """What is known of it before it is drawn."""
         return {"X-Model": f"{self.model.name}@{self.model.short_digest}", "ETag": self.etag}
-
-    async def ask(self, coalescer: Coalescer) -> Frame:
-        """Its first frame."""
-        return await coalescer.compose(self.model.name, self.model.digest, self.what)
-
-    async def carry_on(self, coalescer: Coalescer, position: Position) -> str:
-        """The rest from another worker: the id of its frames."""
-        return await coalescer.carry_on_composition(self.model.name, self.model.digest, self.what, position)
 
 
 Drawable = Picture | Composed
@@ -143,32 +146,42 @@ def check_composition(what: Grid | Walk, settings: AppSettings) -> None:
         raise InvalidRequest(f"resolution: {what.pixels} pixels in all, at most {limit} are drawn{about}")
 
 
-async def image_response(picture: Drawable, use: Services, headers: dict[str, str] | None = None) -> Response:
+async def image_response(
+    picture: Drawable, use: Services, visit: Visit, headers: dict[str, str] | None = None
+) -> Response:
     """The image: a small one whole, with its length; a larger one as it is painted."""
-    first = await first_frame(picture, use)
+    use.require_fleet()
+    place = await use.gate.enter(visit.client, visit.bound, 1, picture.key.pixels)
+    try:
+        first = await visit.work(first_frame(picture, use, visit))
+    except BaseException:
+        place.leave()
+        raise
     told = picture.headers() | {"Server-Timing": server_timing(first)} | (headers or {})
     if first.kind is Kind.LAST:
         await use.replies.forget(first.id, complete=True)
+        place.leave()
         return Response(first.payload, headers=told, media_type=picture.media_type)
-    chunks = use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
+    chunks = holding(place, the_rest(picture, first, use))
     return StreamingResponse(chunks, headers=told, media_type=picture.media_type)
 
 
-async def image_bytes(picture: Drawable, use: Services) -> bytes:
+async def image_bytes(picture: Drawable, use: Services, visit: Visit) -> bytes:
     """The image whole, for what is made of several."""
-    first = await first_frame(picture, use)
+    first = await first_frame(picture, use, visit)
     if first.kind is Kind.LAST:
         await use.replies.forget(first.id, complete=True)
         return first.payload
-    chunks = use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
-    return b"".join([chunk async for chunk in chunks])
+    return b"".join([chunk async for chunk in the_rest(picture, first, use)])
 
 
-async def first_frame(picture: Drawable, use: Services) -> Frame:
+async def first_frame(picture: Drawable, use: Services, visit: Visit) -> Frame:
     """Queues it and waits until it begins to come; raises what keeps it from that."""
     use.require_fleet()
     with ANSWER_SECONDS.time():
-        first = await picture.ask(use.coalescer)
+        first = await use.coalescer.submit(
+            picture.key, picture.seed, picture.truncation, visit.client, visit.wait
+        )
     try:
         refuse_errors(first)
     except BaseException:
@@ -177,6 +190,21 @@ async def first_frame(picture: Drawable, use: Services) -> Frame:
     IMAGES.inc()
     BATCH_IMAGES.observe(first.meta["batch"])
     return first
+
+
+def the_rest(picture: Drawable, first: Frame, use: Services) -> AsyncGenerator[bytes, None]:
+    """The image's bytes, from its first frame's on."""
+    return use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
+
+
+async def holding(place: Place, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same parts; the place is given back when they end."""
+    try:
+        async with aclosing(parts):
+            async for part in parts:
+                yield part
+    finally:
+        place.leave()
 
 
 def successor(picture: Drawable, use: Services) -> CarryOn:
@@ -189,7 +217,7 @@ def successor(picture: Drawable, use: Services) -> CarryOn:
             return None  # nobody can be asked now
         if lives:
             return None
-        return await picture.carry_on(use.coalescer, position)
+        return await use.coalescer.carry_on(picture.key, picture.seed, picture.truncation, position)
 
     return carry_on
 
@@ -201,6 +229,8 @@ def refuse_errors(frame: Frame) -> None:
     match frame.meta["code"]:
         case "model_gone":
             raise Unavailable("the model has just been replaced: try again")
+        case "gap":
+            raise Unavailable("Redis lost the beginning of the image: try again")
         case "not_queued":
             raise Unavailable("Redis does not take the request: try again in a few seconds")
         case _:

@@ -10,56 +10,95 @@ import redis.asyncio
 from celery import Celery
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from starlette.types import ASGIApp
 
 from app import errors
+from app.admission import Gate
+from app.auth import REFUSED, KeyRing
+from app.browsers import CrossOrigin, SecurityHeaders
 from app.coalesce import Coalescer, Publish
-from app.middleware import BodyLimit, OpenToPages, RequestId
+from app.datasets import sweep_uploads
+from app.events import shared_client
+from app.middleware import BodyLimit, RequestId
 from app.openapi import describe_refusals
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
-from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status
+from app.rescue import Rescue
+from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status, webhooks
 from app.services import Fleet, Services
 from app.settings import AppSettings
+from app.webhooks import Webhooks
 from contract.jobs import JobStore
 from contract.messages import ImageBatch, Order
 from contract.models import ModelLibrary
 from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, make_celery
-from contract.redis_client import command_client
+from contract.redis_client import COMMAND_SECONDS, command_client
+
+
+class Service(FastAPI):
+    """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """From the outside: id, headers for browsers, other sites' pages, and what FastAPI makes."""
+        stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
+        return RequestId(SecurityHeaders(stack))
 
 
 def create_app(settings: AppSettings | None = None) -> FastAPI:
-    """The application; nothing connects before it starts, and it starts without Redis too."""
+    """The application; nothing connects before it starts, and it starts without Redis too.
+
+    Raises ``ValueError`` with a sentence if the file of API keys cannot be read.
+    """
     settings = settings or AppSettings()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # One that may block, for bytes on their way; one for commands, never sent twice behind our back.
         patient = redis.asyncio.Redis.from_url(
-            settings.redis_url, socket_timeout=BLOCK_SECONDS + 5, socket_connect_timeout=3
+            settings.bytes_url, socket_timeout=BLOCK_SECONDS + 5, socket_connect_timeout=3
         )
-        services = make_services(settings, patient)
+        quick = redis.asyncio.Redis.from_url(
+            settings.redis_url, socket_timeout=COMMAND_SECONDS, socket_connect_timeout=COMMAND_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )  # fmt: skip
+        sweep_uploads(settings)
+        services = make_services(settings, patient, quick)
         app.state.services = services
+        reaper = Reaper(services.jobs, services.celery)
         tasks = [
             asyncio.create_task(services.replies.read_forever()),
+            asyncio.create_task(services.gate.keep_forever()),
             asyncio.create_task(services.fleet.look_forever()),
-            asyncio.create_task(Reaper(services.jobs, services.celery).look_forever()),
+            asyncio.create_task(Rescue(services.coalescer, services.fleet.redis).look_forever()),
+            asyncio.create_task(reaper.look_forever()),
         ]
+        if settings.webhook_key:
+            tasks.append(asyncio.create_task(Webhooks(services.jobs, settings, reaper.id).deliver_forever()))
         yield
         await end(tasks)
         await patient.aclose()
+        await quick.aclose()
+        await services.events.aclose()
         services.jobs.redis.close()
+        services.fleet.bytes_redis.close()
         services.celery.close()
 
-    app = FastAPI(
+    app = Service(
         title="ViTGAN",
         summary="Images from a Vision-Transformer GAN whose every patch is painted by a SIREN",
         lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
+    app.state.settings = settings
+    app.state.key_ring = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(OpenToPages)
-    app.add_middleware(RequestId)
-    for noun in (generate, images, interpolate, iiif, datasets, jobs, models, status):
-        app.include_router(noun.router)
+    for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models):
+        app.include_router(noun.router, responses=REFUSED)
+    app.include_router(status.router)
     describe_refusals(app)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
@@ -74,16 +113,19 @@ async def end(tasks: list[asyncio.Task[None]]) -> None:
         _, pending = await asyncio.wait(pending, timeout=0.1)
 
 
-def make_services(settings: AppSettings, patient: redis.asyncio.Redis) -> Services:
+def make_services(
+    settings: AppSettings, patient: redis.asyncio.Redis, quick: redis.asyncio.Redis
+) -> Services:
     """What the routes work with, on that Redis."""
     commands = command_client(settings.redis_url)
     celery = make_celery(settings.redis_url)
     replies = Replies(patient)
-    fleet = Fleet(commands)
+    fleet = Fleet(commands, command_client(settings.bytes_url))
     return Services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
         jobs=JobStore(commands),
+        events=shared_client(settings.redis_url),
         celery=celery,
         fleet=fleet,
         replies=replies,
@@ -93,10 +135,9 @@ def make_services(settings: AppSettings, patient: redis.asyncio.Redis) -> Servic
             lambda: fleet.workers.get(GENERATE, 0),
             gather_seconds=settings.gather_seconds,
             max_batch=settings.max_batch,
-            max_waiting=settings.max_waiting,
-            max_waiting_pixels=settings.max_waiting_pixels,
             answer_seconds=settings.answer_seconds,
         ),
+        gate=Gate(quick, replies.id, settings.max_waiting, settings.max_waiting_pixels),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 IMAGES = Counter("vitgan_images", "Images sent, or begun to be sent")
 REFUSALS = Counter("vitgan_refusals", "Requests refused or failed", ["status"])
@@ -14,3 +14,8 @@ ANSWER_SECONDS = Histogram(
 BATCH_IMAGES = Histogram(
     "vitgan_batch_images", "Images drawn together, by image", buckets=(1, 2, 4, 8, 16, 32)
 )
+ORDERS_RESCUED = Counter("vitgan_orders_rescued", "Orders asked for again, as their worker was lost")
+EVENT_READERS = Gauge("vitgan_event_readers", "Clients that read a job's events now")
+WEBHOOKS = Counter("vitgan_webhooks", "Deliveries that were tried, by what came of it", ["outcome"])
+for _outcome in ("delivered", "failed", "dead"):  # each is there from the start
+    WEBHOOKS.labels(outcome=_outcome)

@@ -1,4 +1,4 @@
-"""Looks after jobs whose workers are lost and doorbells that nobody heard, in one API process at a time."""
+"""Looks after lost workers, doorbells that nobody heard and old jobs, in one API process at a time."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Reaper:
             log.warning("job %s: its worker was lost", job_id)
         for job_id, kind in self.jobs.due_rings():
             self.celery.send_task(DOORBELLS[kind], (job_id,))
+        self.jobs.forget()
 
     async def look_forever(self) -> None:
         """``look``, again and again; a Redis that is away is waited for."""

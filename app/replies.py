@@ -8,6 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -22,9 +23,19 @@ log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 64
 BLOCK_SECONDS = 5
 LOOK_SECONDS = 1.0  # how often one that waits for the rest asks whether its worker lives
+GAP = "gap"  # code of an ERROR frame: bytes before it were lost on their way
+NOBODY = "nobody"  # a worker that never beats
 
 # Given the worker and where its bytes end: the id of the rest's frames, if somebody else was asked for it.
 CarryOn = Callable[[str, Position], Awaitable[str | None]]
+
+
+@dataclass
+class Source:
+    """Where the rest of an image comes from."""
+
+    image_id: str
+    worker: str  # "" while it is not known
 
 
 class Replies:
@@ -36,34 +47,55 @@ class Replies:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.id = uuid.uuid4().hex
+        self.on_taken: Callable[[str, str], None] = lambda order_id, worker: None
+        self.on_forgotten: Callable[[str], None] = lambda image_id: None
         self._waiting: dict[str, asyncio.Queue[Frame]] = {}
-        self._pixels: dict[str, int] = {}
+        self._bytes: dict[str, int] = {}  # that have come of each image
 
     def __len__(self) -> int:
         """Images that are awaited."""
         return len(self._waiting)
 
-    @property
-    def pixels(self) -> int:
-        """Of all images that are awaited."""
-        return sum(self._pixels.values())
-
-    def expect(self, image_id: str, pixels: int) -> asyncio.Queue[Frame]:
+    def expect(self, image_id: str) -> asyncio.Queue[Frame]:
         """From now on, frames of that image are kept."""
         queue: asyncio.Queue[Frame] = asyncio.Queue()
-        self._waiting[image_id], self._pixels[image_id] = queue, pixels
+        self._waiting[image_id], self._bytes[image_id] = queue, 0
         return queue
 
     def deliver(self, frame: Frame) -> None:
         """Hands a frame to whoever waits for it; if nobody does, it is dropped."""
+        if frame.kind is Kind.TAKEN:
+            self.on_taken(frame.id, frame.meta["worker"])
+            return
         queue = self._waiting.get(frame.id)
-        if queue is not None:
-            queue.put_nowait(frame)
+        if queue is not None and (fitting := self._fitting(frame)):
+            queue.put_nowait(fitting)
+
+    def _fitting(self, frame: Frame) -> Frame | None:
+        """What of the frame goes on where the ones before it ended; None if it came already.
+
+        A Redis that is killed or frozen may lose frames that it had given out: then this is an ERROR frame.
+        """
+        if frame.kind is Kind.ERROR:
+            return frame
+        come = self._bytes[frame.id] - frame.start
+        if come < 0:
+            return Frame(frame.id, Kind.ERROR, meta={"code": GAP})
+        if frame.kind is Kind.DATA and frame.payload and come >= len(frame.payload):
+            return None
+        rest = frame.payload[come:]
+        self._bytes[frame.id] += len(rest)
+        return replace(frame, payload=rest)
+
+    def drop(self, image_id: str) -> None:
+        """Nobody waits any more."""
+        self._waiting.pop(image_id, None)
+        self._bytes.pop(image_id, None)
+        self.on_forgotten(image_id)
 
     async def forget(self, image_id: str, complete: bool) -> None:
         """Nobody waits any more; an image that is not complete is stopped where it is drawn."""
-        self._waiting.pop(image_id, None)
-        self._pixels.pop(image_id, None)
+        self.drop(image_id)
         if not complete:
             with contextlib.suppress(RedisError):
                 await self._tell(image_id, GONE)
@@ -75,26 +107,35 @@ class Replies:
         Raises ``TimeoutError`` if the next frame does not come in time, ``BrokenImageError`` on an error
         frame; either breaks the connection, so that a short image never looks whole.
         """
-        frame, image_id, complete, worker = first, first.id, False, first.meta.get("worker", "")
+        frame, complete, source = first, False, Source(first.id, first.meta.get("worker", ""))
         try:
             while frame.kind is Kind.DATA:
                 yield frame.payload
-                await self._tell(image_id, CREDIT)
-                end, until, following = frame.meta["at"], time.monotonic() + wait, None
-                while following is None:
-                    following = await self._next(image_id, LOOK_SECONDS)
-                    if following is None and time.monotonic() > until:
-                        raise TimeoutError
-                    if following is None and worker and (other := await carry_on(worker, position(end))):
-                        await self.forget(image_id, complete=False)
-                        image_id, worker = other, ""
-                frame, worker = following, following.meta.get("worker", worker)
+                await self._tell(source.image_id, CREDIT)
+                frame = await self._following(source, position(frame.meta["at"]), wait, carry_on)
             if frame.kind is Kind.ERROR:
                 raise BrokenImageError(frame.meta["code"])
             complete = True
             yield frame.payload
         finally:
-            await asyncio.shield(self._end(image_id, complete))
+            await asyncio.shield(self._end(source.image_id, complete))
+
+    async def _following(self, source: Source, end: Position, wait: float, carry_on: CarryOn) -> Frame:
+        """The next frame; if its worker has died or a part is lost, the rest comes from another source."""
+        until = time.monotonic() + wait
+        while True:
+            frame = await self._next(source.image_id, LOOK_SECONDS)
+            is_lost = frame is not None and frame.meta.get("code") == GAP
+            if frame is not None and not is_lost:
+                source.worker = frame.meta.get("worker", source.worker)
+                return frame
+            if time.monotonic() > until:
+                raise TimeoutError
+            if is_lost:
+                source.worker = NOBODY
+            if source.worker and (other := await carry_on(source.worker, end)):
+                await self.forget(source.image_id, complete=False)
+                source.image_id, source.worker = other, ""
 
     async def _next(self, image_id: str, wait: float) -> Frame | None:
         try:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    HttpUrl,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -144,6 +146,17 @@ DatasetName = Annotated[str, Field(pattern=NAME_PATTERN), _named("dataset")]
 ModelName = Annotated[str, Field(pattern=NAME_PATTERN), _named("model")]
 
 
+def _webhook(url: HttpUrl) -> HttpUrl:
+    if url.username is not None or url.password is not None:
+        raise ValueError("leave the user's name and password out of the URL")
+    if url.port == 0:
+        raise ValueError("give a port from 1 to 65535")
+    return url
+
+
+Webhook = Annotated[HttpUrl, AfterValidator(_webhook)]
+
+
 class Body(BaseModel):
     """A request's body."""
 
@@ -184,6 +197,7 @@ class GenerateBody(Body):
     across: int | None = Field(
         None, ge=1, description="pictures in a row of the grid; as many as make it square when absent"
     )
+    webhook: Webhook | None = Field(None, description="URL that is told of the job's end; of a job only")
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -243,6 +257,7 @@ class InterpolateBody(Body):
     fps: int = Field(24, ge=1, le=60, description="frames a second")
     format: Literal["png", "webp"] = Field("png", description="png: APNG, sent as it is painted; webp: lossy")
     model: str = Field("default", description="a model's name, or `default`")
+    webhook: Webhook | None = Field(None, description="URL that is told of the job's end; of a job only")
 
     @model_validator(mode="after")
     def _enough(self) -> InterpolateBody:
@@ -257,7 +272,7 @@ class InterpolateBody(Body):
     def walk(self) -> Walk:
         """What is drawn."""
         width, height = self.resolution
-        given = self.model_dump(exclude={"resolution", "model"})
+        given = self.model_dump(exclude={"resolution", "model", "webhook"})
         return Walk(columns=Side.whole(width), rows=Side.whole(height), **given)
 
 
@@ -275,6 +290,7 @@ class TrainBody(Body):
     name: ModelName = Field(description="of the model that it makes")
     kimg: float = Field(gt=0, description="thousand pictures to train on")
     seed: Seed = Field(0, description="of the training's randomness")
+    webhook: Webhook | None = Field(None, description="URL that is told of the job's end")
 
     @field_validator("preset")
     @classmethod

@@ -9,7 +9,9 @@ from typing import Annotated, cast
 from celery import Celery
 from fastapi import Depends, Request
 from redis import Redis, RedisError
+from redis.asyncio import Redis as AsyncRedis
 
+from app.admission import Gate
 from app.coalesce import Coalescer
 from app.errors import REDIS_AWAY, NotFound, Unavailable
 from app.replies import Replies
@@ -27,6 +29,7 @@ class Fleet:
     """Who is alive, looked at once a second."""
 
     redis: Redis
+    bytes_redis: Redis
     redis_answers: bool = False
     workers: dict[str, int] = field(default_factory=dict)
 
@@ -42,6 +45,7 @@ class Fleet:
         """Asks Redis for the workers that have beaten lately."""
         try:
             self.workers = {queue: alive(self.redis, queue) for queue in (GENERATE, TRAIN)}
+            self.bytes_redis.ping()
             self.redis_answers = True
         except RedisError:
             self.workers, self.redis_answers = {}, False
@@ -60,10 +64,12 @@ class Services:
     settings: AppSettings
     library: ModelLibrary
     jobs: JobStore
+    events: AsyncRedis  # what readers of jobs' events look through
     celery: Celery
     fleet: Fleet
     replies: Replies
     coalescer: Coalescer
+    gate: Gate
 
     def model(self, name: str) -> PublishedModel:
         """The model of that name, or the one that ``default`` names; raises ``NotFound``."""
@@ -78,7 +84,8 @@ class Services:
             raise Unavailable(missing[0])
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
+    """Async, as what asks nobody should be: FastAPI gives anything else a thread, which takes longer."""
     return cast(Services, request.app.state.services)
 
 

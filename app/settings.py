@@ -2,14 +2,55 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import base64
+import binascii
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from contract.messages import MAX_SIDE
 from contract.settings import SharedSettings
 
+BASE64_MARK = "whsec_"  # of the Standard Webhooks: base64 follows
+ORIGIN = re.compile(r"https?://[^/\s]+")
+
+
+def _origins(value: Any) -> Any:
+    """A JSON list, or names with commas between them; raises ``ValueError`` with the one that is none."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    origins = json.loads(value) if isinstance(value, str) else value
+    for origin in origins:
+        if origin != "*" and not ORIGIN.fullmatch(str(origin)):
+            raise ValueError(f"{origin!r} is no origin: give https://example.org, without a path, or *")
+    return origins
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
 
 class AppSettings(SharedSettings):
     """Settings of the API."""
+
+    api_keys_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="JSON file of `vitgan keys`: with it, whoever calls must have a key"
+    )
+    allow_anonymous: bool = Field(
+        False, description="listen on other addresses than this machine's own without API keys"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        (), description="sites whose pages may call the API in a browser: with commas, or a JSON list"
+    )
+    header_seconds: float = Field(10, gt=0, description="how long a request's head may take to come")
+    body_seconds: float = Field(30, gt=0, description="how long the next part of a body may take to come")
+    stall_seconds: float = Field(
+        30, gt=0, description="how long a client may take nothing of its answer, twice that at most"
+    )
 
     default_model: str = Field("emoji-32", description="the model that `default` names")
     max_side: int = Field(MAX_SIDE, ge=1, le=MAX_SIDE, description="pixels of an image's side")
@@ -30,12 +71,15 @@ class AppSettings(SharedSettings):
     )
     max_batch: int = Field(32, ge=1, description="images of one batch")
     max_waiting: int = Field(
-        1024, ge=1, description="images that may wait in this process; more are refused with 503"
+        1024, ge=1, description="images under way in the whole service; more are refused with 503"
     )
     max_waiting_pixels: int = Field(
         2**32,
         ge=1,
-        description="pixels of all images that wait in this process; one image alone may have more",
+        description="pixels of all images under way in the whole service; one image alone may have more",
+    )
+    max_queued_jobs: int = Field(
+        1000, ge=1, description="jobs of one kind that may wait for a worker; more are refused with 503"
     )
     answer_seconds: float = Field(
         60, gt=0, description="how long a client waits for the next bytes of its image"
@@ -46,3 +90,35 @@ class AppSettings(SharedSettings):
     max_members: int = Field(100_000, ge=1, description="files in an archive")
     max_picture_bytes: int = Field(64 * 2**20, ge=1, description="size of one picture's file")
     max_picture_pixels: int = Field(64_000_000, ge=1, description="pixels of one uploaded picture")
+    webhook_secret: SecretStr | None = Field(
+        None,
+        min_length=1,
+        description="what webhooks are signed with: text, or whsec_ and base64; none are sent without",
+    )
+    webhook_allow_private: bool = Field(
+        False, description="webhooks may lead to this machine and into private networks"
+    )
+    webhook_attempts: int = Field(8, ge=1, description="deliveries of a webhook before it is given up")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _key(value):
+            raise ValueError("what follows whsec_ must be base64 of one byte or more")
+        return value
+
+    @property
+    def webhook_key(self) -> bytes:
+        """The bytes that webhooks are signed with; empty if none are sent."""
+        return _key(self.webhook_secret) if self.webhook_secret else b""
+
+
+def _key(secret: SecretStr) -> bytes:
+    """Of a secret as people write it; empty if it cannot be read."""
+    text = secret.get_secret_value()
+    if not text.startswith(BASE64_MARK):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(BASE64_MARK), validate=True)
+    except binascii.Error:
+        return b""

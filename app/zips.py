@@ -10,20 +10,23 @@ from contextlib import aclosing
 
 from fastapi.responses import StreamingResponse
 
-from app.coalesce import ALONE_PIXELS
 from app.errors import ServiceError
-from app.images import Picture, first_frame, image_bytes, successor
+from app.images import Picture, first_frame, holding, image_bytes, the_rest
 from app.replies import BrokenImageError
 from app.services import Services
+from app.visits import Visit
 from contract.zips import Archive
 
 ASKED_AHEAD = 96  # small images, so that batches fill up while others are drawn and sent
 
 
-async def zip_response(pictures: Sequence[Picture], use: Services) -> StreamingResponse:
+async def zip_response(pictures: Sequence[Picture], use: Services, visit: Visit) -> StreamingResponse:
     """The zip of all pictures, in their order; raises what keeps the first one from being drawn."""
-    parts = zip_parts(pictures, use)
-    first = await anext(parts)
+    use.require_fleet()
+    together = 1 if pictures[0].key.alone else min(len(pictures), ASKED_AHEAD)
+    place = await use.gate.enter(visit.client, visit.bound, together, together * pictures[0].key.pixels)
+    parts = holding(place, zip_parts(pictures, use, visit))
+    first = await visit.work(anext(parts))
 
     async def rest() -> AsyncGenerator[bytes, None]:
         async with aclosing(parts):
@@ -44,11 +47,11 @@ async def zip_response(pictures: Sequence[Picture], use: Services) -> StreamingR
     return StreamingResponse(rest(), headers=headers, media_type="application/zip")
 
 
-async def zip_parts(pictures: Sequence[Picture], use: Services) -> AsyncGenerator[bytes, None]:
+async def zip_parts(pictures: Sequence[Picture], use: Services, visit: Visit) -> AsyncGenerator[bytes, None]:
     """The zip's bytes; an image that fails breaks them off, so that a short zip never looks whole."""
     archive = Archive()
-    entries = large_entries if pictures[0].shape.pixels > ALONE_PIXELS else small_entries
-    async with aclosing(entries(archive, pictures, use)) as written:
+    entries = large_entries if pictures[0].key.alone else small_entries
+    async with aclosing(entries(archive, pictures, use, visit)) as written:
         async for _ in written:
             if part := archive.take():
                 yield part
@@ -57,7 +60,7 @@ async def zip_parts(pictures: Sequence[Picture], use: Services) -> AsyncGenerato
 
 
 async def small_entries(
-    archive: Archive, pictures: Sequence[Picture], use: Services
+    archive: Archive, pictures: Sequence[Picture], use: Services, visit: Visit
 ) -> AsyncGenerator[None, None]:
     """Many are asked for at once, so that they are drawn in batches."""
     waiting = deque(pictures)
@@ -66,7 +69,7 @@ async def small_entries(
         while waiting or asked:
             while waiting and len(asked) < ASKED_AHEAD:
                 picture = waiting.popleft()
-                asked.append((picture, asyncio.create_task(image_bytes(picture, use))))
+                asked.append((picture, asyncio.create_task(image_bytes(picture, use, visit))))
             picture, task = asked[0]
             data = await task
             with archive.open(picture.seed, picture.form.format) as file:
@@ -81,12 +84,12 @@ async def small_entries(
 
 
 async def large_entries(
-    archive: Archive, pictures: Sequence[Picture], use: Services
+    archive: Archive, pictures: Sequence[Picture], use: Services, visit: Visit
 ) -> AsyncGenerator[None, None]:
     """One after the other, each as it is painted."""
     for picture in pictures:
-        first = await first_frame(picture, use)
-        chunks = use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
+        first = await first_frame(picture, use, visit)
+        chunks = the_rest(picture, first, use)
         async with aclosing(chunks):
             with archive.open(picture.seed, picture.form.format) as file:
                 async for chunk in chunks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import http, machine, render, seams, service, train, zoom
+from bench import http, jobs, machine, render, seams, service, train, zoom
 from contract.settings import SHIPPED_MODELS
 
 print("# machine")
@@ -15,6 +15,8 @@ for folder in sorted(path.parent for path in SHIPPED_MODELS.glob("*/config.json"
     zoom.run(folder)
 print("\n# training step, beside an eager reference")
 train.run(limits)
+print("\n# jobs and admission, beside a PING")
+jobs.run()
 print("\n# service over HTTP, shipped model, one image worker, client on the same cores")
 http.run()
 print("\n# service beside the engine")

@@ -1,4 +1,7 @@
-"""``vitgan up``: Redis, an image worker, a training worker and the API, started and stopped together."""
+"""``vitgan up``: Redis, an image worker, a training worker and the API, started and stopped together.
+
+One that ends by itself is started again (cli/children.py); what it had begun is taken over or goes on.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -20,6 +22,10 @@ from urllib.parse import urlsplit
 import httpx
 from redis import Redis, RedisError
 
+from app.key_file import read_keys
+from app.listening import check_host
+from app.settings import AppSettings
+from cli.children import Child
 from contract.presence import alive
 from contract.queue import GENERATE, TRAIN
 from contract.redis_client import command_client
@@ -36,49 +42,22 @@ class UpError(Exception):
     """Why the service cannot run, as a sentence."""
 
 
-@dataclass
-class Child:
-    """One process of ours, in a session of its own: a Ctrl-C reaches it only through us."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @classmethod
-    def start(cls, name: str, command: list[str], env: dict[str, str], logs: Path) -> Child:
-        """Starts ``vitgan <command>``; what it says goes to its log."""
-        log = logs / f"{name}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "cli", *command],
-                env=env, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
-        return cls(name, process, log)
-
-    def kill_rest(self) -> None:
-        """Ends whatever is left of its session."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def last_words(self) -> str:
-        """The last line of its log."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
-
-
 def run(host: str, port: int) -> int:
     """Starts everything, says when it is ready, and waits for a signal; gives the exit code."""
     children: list[Child] = []
     stop = _Stop()
     try:
         with _data_folder() as settings:
+            keys = _keys_file(host)
             check_port(host, port)
             _start(children, host, port, settings, stop)
-            _draw_first(host, port)
+            if keys:
+                _say_keys(host, port, keys)
+            else:
+                _draw_first(host, port)
+            print("Ctrl-C stops everything.", flush=True)
             while not stop.asked:
-                _check_children(children)
+                _revive(children)
                 time.sleep(0.2)
     except _StopAsked:
         pass
@@ -131,6 +110,18 @@ def _data_folder() -> Iterator[SharedSettings]:
         yield settings
 
 
+def _keys_file(host: str) -> Path | None:
+    """The file of API keys, if the service asks for them; raises ``UpError`` if it cannot run so."""
+    try:
+        settings = AppSettings()
+        check_host(host, settings)
+        if settings.api_keys_file:
+            read_keys(settings.api_keys_file)
+    except ValueError as error:
+        raise UpError(str(error)) from None
+    return settings.api_keys_file
+
+
 def check_port(host: str, port: int) -> None:
     """Raises ``UpError`` if nothing can listen there."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -149,10 +140,10 @@ def _start(children: list[Child], host: str, port: int, settings: SharedSettings
     if "REDIS_URL" in env or "VITGAN_REDIS_URL" in env:
         url = settings.redis_url
     else:
-        redis_port = _free_port()
-        url = f"redis://127.0.0.1:{redis_port}/0"
-        folder = str(settings.data_dir / "valkey")
-        children.append(Child.start("valkey", ["valkey", folder, str(redis_port)], env, logs))
+        url = _embed("valkey", settings.data_dir / "valkey", children, env, logs)
+        if "VITGAN_BYTES_REDIS_URL" not in env:
+            folder = settings.data_dir / "valkey-bytes"
+            env["VITGAN_BYTES_REDIS_URL"] = _embed("valkey-bytes", folder, children, env, logs, "--forgets")
     env["REDIS_URL"] = url
     redis = command_client(url)
     _await(
@@ -168,10 +159,19 @@ def _start(children: list[Child], host: str, port: int, settings: SharedSettings
         ("training-worker", ["trainer"]),
         ("api", ["api", "--host", host, "--port", str(port)]),
     ):
-        children.append(Child.start(name, command, env, logs))
+        children.append(Child(name, command, env, logs))
     _await("image worker", lambda: _is_alive(redis, GENERATE), children, stop)
     _await("training worker", lambda: _is_alive(redis, TRAIN), children, stop)
     _await("api", lambda: _answers(f"{_address(host, port)}/readyz"), children, stop)
+
+
+def _embed(
+    name: str, folder: Path, children: list[Child], env: dict[str, str], logs: Path, *options: str
+) -> str:
+    """Starts a Valkey of our own; gives its URL."""
+    port = _free_port()
+    children.append(Child(name, ["valkey", str(folder), str(port), *options], env, logs))
+    return f"redis://127.0.0.1:{port}/0"
 
 
 def _await(
@@ -196,8 +196,21 @@ def _await(
 
 def _check_children(children: list[Child]) -> None:
     for child in children:
-        if child.process.poll() is not None:
-            raise UpError(f"{child.name} ended ({child.last_words()}); its log is {child.log}")
+        if child.has_ended:
+            raise _ended(child)
+
+
+def _revive(children: list[Child]) -> None:
+    """Starts again what has ended; raises ``UpError`` if one ends again and again."""
+    for child in children:
+        if child.is_hopeless:
+            raise _ended(child)
+        if news := child.look():
+            print(f"vitgan up: {news}", flush=True)
+
+
+def _ended(child: Child) -> UpError:
+    return UpError(f"{child.name} ended ({child.last_words()}); its log is {child.log}")
 
 
 def _draw_first(host: str, port: int) -> None:
@@ -212,16 +225,25 @@ def _draw_first(host: str, port: int) -> None:
         f"\n{address}\n"
         f"  first picture: {FIRST.resolve()}\n"
         f"  curl -d '{{\"seed\": 0, \"resolution\": 256}}' -H 'Content-Type: application/json' "
-        f"{address}/generate -o seed0000.png\n"
-        "Ctrl-C stops everything.",
-        flush=True,
+        f"{address}/generate -o seed0000.png"
+    )
+
+
+def _say_keys(host: str, port: int, keys: Path) -> None:
+    """The words to ask for a picture; we have no key to ask for one ourselves."""
+    address = _address(host, port)
+    print(
+        f"\n{address}\n"
+        f"  asks for API keys: vitgan keys create --name me --scope generate --file {keys}\n"
+        "  curl -d '{\"seed\": 0, \"resolution\": 256}' -H 'Content-Type: application/json' "
+        f"-H 'Authorization: Bearer KEY' {address}/generate -o seed0000.png"
     )
 
 
 def _stop(children: list[Child]) -> None:
     """API and workers first, Redis last; what does not end in time is killed."""
-    redis = [child for child in children if child.name == "valkey"]
-    rest = [child for child in children if child.name != "valkey"]
+    redis = [child for child in children if child.name.startswith("valkey")]
+    rest = [child for child in children if not child.name.startswith("valkey")]
     for group, seconds in ((rest, STOP_SECONDS), (redis, REDIS_SECONDS)):
         for child in group:
             child.process.terminate()

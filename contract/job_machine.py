@@ -9,10 +9,16 @@
              running -> failed        ... for the last time
              running -> cancelled     ... after a cancel that its worker did not live to hear
     cancel   queued -> cancelled      at once; of a running one it sets a flag that the next beat tells
+    forget   succeeded | failed | cancelled -> gone, ``KEEP_SECONDS`` later
 
 Whoever has an old fence has lost the job: beat, finish and release refuse it. The clock is Redis's, one for
 all hosts. Every script keeps the indexes right: ``jobs:queued:KIND`` (places in line), ``jobs:running`` (ends
-of leases), ``jobs:rings`` (when to ring a queued job's doorbell again), ``jobs:names``.
+of leases), ``jobs:rings`` (when to ring a queued job's doorbell again), ``jobs:names``, ``jobs:ended``,
+``jobs:of:OWNER``, ``jobs:open`` (how many are unfinished, by owner). What changes the record is told in the
+job's stream of events by the same script, so that both always agree, and an end that a webhook is to hear of
+is queued for it there too.
+
+A script's first write is one that Redis refuses when its memory is full, so it is refused as a whole.
 """
 
 from __future__ import annotations
@@ -21,122 +27,185 @@ LEASE_SECONDS = 20.0  # longer than the freezes of Redis that a job must survive
 RING_SECONDS, RING_LONGEST = 10.0, 60.0  # until a doorbell that nobody heard rings again, doubled up to
 MAX_LOSSES = 3  # workers that may be lost with a job
 PAUSE_SECONDS = 2.0  # after a loss, doubled with each
+KEEP_SECONDS = 30 * 86_400.0  # a job that has ended is forgotten so long after
+KEEP_EVENTS = 1000  # of one job
 
 _NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1000000; "
 
-# KEYS: job, jobs, queued, names, rings. ARGV: id, name, kind, request, ring seconds.
+# What transitions begin with. KEYS: as contract.keys.of_job gives them. ARGV: id, then each script's own.
+_JOB = (
+    _NOW
+    + f"local keep_events = {KEEP_EVENTS};"
+    + """
+local job, events, jobs, queued, running, rings, names, ended, webhooks, open, owned = unpack(KEYS)
+local id = ARGV[1]
+
+local function tell(kind, data)
+  if redis.call('XLEN', events) >= keep_events then
+    local first = redis.call('XRANGE', events, '-', '+', 'COUNT', 1)[1][1]
+    redis.call('HSET', job, 'dropped', first)
+  end
+  redis.call('XADD', events, 'MAXLEN', keep_events, '*', 'type', kind, 'data', data)
+end
+
+local function become(status, ...)
+  redis.call('HSET', job, 'status', status, ...)
+  local attempts, losses, problem, result =
+    unpack(redis.call('HMGET', job, 'attempts', 'losses', 'error', 'result'))
+  tell('status', string.format('{"status":"%s","at":%.6f,"attempts":%s,"losses":%s,"error":', status, now,
+       attempts, losses) .. (problem and cjson.encode(problem) or 'null') .. ',"result":'
+       .. (result or 'null') .. '}')
+end
+
+local function finish(status, ...)
+  become(status, 'finished_at', now, ...)
+  redis.call('ZADD', ended, now, id)
+  if redis.call('HEXISTS', job, 'webhook') == 1 then redis.call('ZADD', webhooks, now, id) end
+  local name, owner = unpack(redis.call('HMGET', job, 'name', 'owner'))
+  redis.call('HDEL', names, name)
+  if redis.call('HINCRBY', open, owner, -1) == 0 then redis.call('HDEL', open, owner) end
+end
+"""
+)
+
+# KEYS: the owner's jobs too. ARGV: id, name, kind, request, ring seconds, owner, webhook ('' for none), the
+# bounds of what is queued and of the owner's unfinished jobs (-1: none). A job that is there already is made.
 CREATE = (
-    _NOW
+    _JOB
     + """
-if redis.call('HSETNX', KEYS[4], ARGV[2], ARGV[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'kind', ARGV[3], 'status', 'queued', 'attempts', 0, 'losses', 0, 'rings', 0,
-           'fence', 0, 'cancel', 0, 'name', ARGV[2], 'request', ARGV[4], 'created_at', now)
-redis.call('ZADD', KEYS[2], now, ARGV[1])
-redis.call('ZADD', KEYS[3], now, ARGV[1])
-redis.call('ZADD', KEYS[5], now + ARGV[5], ARGV[1])
-return 1
+local _, name, kind, request, ring, owner, webhook, most_queued, most_open = unpack(ARGV)
+if redis.call('EXISTS', job) == 1 then return 'made' end
+if redis.call('ZCARD', queued) >= tonumber(most_queued) then return 'full' end
+local unfinished = tonumber(redis.call('HGET', open, owner) or '0')
+if tonumber(most_open) >= 0 and unfinished >= tonumber(most_open) then return 'quota' end
+if redis.call('HSETNX', names, name, id) == 0 then return 'taken' end
+redis.call('HINCRBY', open, owner, 1)
+redis.call('HSET', job, 'kind', kind, 'attempts', 0, 'losses', 0, 'rings', 0, 'fence', 0, 'cancel', 0,
+           'name', name, 'request', request, 'owner', owner, 'created_at', now)
+if webhook ~= '' then redis.call('HSET', job, 'webhook', webhook) end
+become('queued')
+redis.call('ZADD', jobs, now, id)
+redis.call('ZADD', owned, now, id)
+redis.call('ZADD', queued, now, id)
+redis.call('ZADD', rings, now + ring, id)
+return 'made'
 """
 )
 
-# KEYS: job, queued, running, rings. ARGV: id, lease seconds.
+# ARGV: id, lease seconds.
 CLAIM = (
-    _NOW
+    _JOB
     + """
-local status, pause = unpack(redis.call('HMGET', KEYS[1], 'status', 'not_before'))
+local status, pause = unpack(redis.call('HMGET', job, 'status', 'not_before'))
 if status ~= 'queued' or (pause and tonumber(pause) > now) then return nil end
-redis.call('HINCRBY', KEYS[1], 'attempts', 1)
-redis.call('HSET', KEYS[1], 'status', 'running')
-redis.call('HSETNX', KEYS[1], 'started_at', now)
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[4], ARGV[1])
-redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[1])
-return {redis.call('HINCRBY', KEYS[1], 'fence', 1), redis.call('HGET', KEYS[1], 'request')}
+redis.call('HINCRBY', job, 'attempts', 1)
+redis.call('HSETNX', job, 'started_at', now)
+become('running')
+redis.call('ZADD', running, now + ARGV[2], id)
+redis.call('ZREM', queued, id)
+redis.call('ZREM', rings, id)
+return {redis.call('HINCRBY', job, 'fence', 1), redis.call('HGET', job, 'request')}
 """
 )
 
-# KEYS: job, running. ARGV: id, fence, lease seconds, progress ('' for none).
+# ARGV: id, fence, lease seconds, progress ('' for none). Progress that says nothing new is no event.
 BEAT = (
-    _NOW
+    _JOB
     + """
-local status, fence, cancel = unpack(redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel'))
+local status, fence, cancel, progress =
+  unpack(redis.call('HMGET', job, 'status', 'fence', 'cancel', 'progress'))
 if status ~= 'running' or fence ~= ARGV[2] then return 'lost' end
-redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'progress', ARGV[4]) end
+redis.call('ZADD', running, now + ARGV[3], id)
+if ARGV[4] ~= '' and ARGV[4] ~= progress then
+  redis.call('HSET', job, 'progress', ARGV[4])
+  tell('progress', ARGV[4])
+end
 return cancel == '1' and 'cancel' or 'go on'
 """
 )
 
-# KEYS: job, names, running. ARGV: id, fence, status, field, value.
+# ARGV: id, fence, status, then a field and its value, or nothing.
 FINISH = (
-    _NOW
+    _JOB
     + """
-local status, fence, name = unpack(redis.call('HMGET', KEYS[1], 'status', 'fence', 'name'))
+local status, fence = unpack(redis.call('HMGET', job, 'status', 'fence'))
 if status ~= 'running' or fence ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'status', ARGV[3], 'finished_at', now)
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], ARGV[4], ARGV[5]) end
-redis.call('HDEL', KEYS[2], name)
-redis.call('ZREM', KEYS[3], ARGV[1])
+finish(ARGV[3], unpack(ARGV, 4))
+redis.call('ZREM', running, id)
 return 1
 """
 )
 
-# KEYS: job, queued, running, rings. ARGV: id, fence.
+# ARGV: id, fence.
 RELEASE = (
-    _NOW
+    _JOB
     + """
-local status, fence, created = unpack(redis.call('HMGET', KEYS[1], 'status', 'fence', 'created_at'))
+local status, fence, created = unpack(redis.call('HMGET', job, 'status', 'fence', 'created_at'))
 if status ~= 'running' or fence ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'status', 'queued', 'rings', 0)
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZADD', KEYS[2], created, ARGV[1])
-redis.call('ZADD', KEYS[4], now, ARGV[1])
+become('queued', 'rings', 0)
+redis.call('ZADD', queued, created, id)
+redis.call('ZADD', rings, now, id)
+redis.call('ZREM', running, id)
 return 1
 """
 )
 
-# KEYS: job, queued, names, rings. ARGV: id.
+# ARGV: id.
 CANCEL = (
-    _NOW
+    _JOB
     + """
-local status, name = unpack(redis.call('HMGET', KEYS[1], 'status', 'name'))
+local status, asked = unpack(redis.call('HMGET', job, 'status', 'cancel'))
 if status == 'queued' then
-  redis.call('HSET', KEYS[1], 'status', 'cancelled', 'finished_at', now)
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  redis.call('ZREM', KEYS[4], ARGV[1])
-  redis.call('HDEL', KEYS[3], name)
-elseif status == 'running' then
-  redis.call('HSET', KEYS[1], 'cancel', 1)
+  finish('cancelled')
+  redis.call('ZREM', queued, id)
+  redis.call('ZREM', rings, id)
+elseif status == 'running' and asked == '0' then
+  redis.call('HSET', job, 'cancel', 1)
+  tell('cancel-asked', string.format('{"at":%.6f}', now))
 end
 return status
 """
 )
 
-# One job whose lease ran out.
-# KEYS: job, queued, running, rings, names. ARGV: id, losses allowed, pause seconds.
+# One job whose lease ran out. ARGV: id, losses allowed, pause seconds.
 REAP = (
-    _NOW
+    _JOB
     + """
-local lease = redis.call('ZSCORE', KEYS[3], ARGV[1])
+local lease = redis.call('ZSCORE', running, id)
 if not lease or tonumber(lease) > now then return nil end
-local created, name, cancel = unpack(redis.call('HMGET', KEYS[1], 'created_at', 'name', 'cancel'))
-local losses = redis.call('HINCRBY', KEYS[1], 'losses', 1)
-redis.call('HINCRBY', KEYS[1], 'fence', 1)
-redis.call('ZREM', KEYS[3], ARGV[1])
-local status = cancel == '1' and 'cancelled' or losses >= tonumber(ARGV[2]) and 'failed' or 'queued'
-redis.call('HSET', KEYS[1], 'status', status)
-if status == 'queued' then
-  local due = now + ARGV[3] * 2 ^ (losses - 1)
-  redis.call('HSET', KEYS[1], 'not_before', due, 'rings', 0)
-  redis.call('ZADD', KEYS[2], created, ARGV[1])
-  redis.call('ZADD', KEYS[4], due, ARGV[1])
+local created, cancel = unpack(redis.call('HMGET', job, 'created_at', 'cancel'))
+local losses = redis.call('HINCRBY', job, 'losses', 1)
+redis.call('HINCRBY', job, 'fence', 1)
+local status = 'queued'
+if cancel == '1' then
+  status = 'cancelled'
+  finish(status)
+elseif losses >= tonumber(ARGV[2]) then
+  status = 'failed'
+  finish(status, 'error', 'its worker was lost ' .. losses .. ' times, so it is not tried again')
 else
-  redis.call('HSET', KEYS[1], 'finished_at', now)
-  redis.call('HDEL', KEYS[5], name)
+  local due = now + ARGV[3] * 2 ^ (losses - 1)
+  become(status, 'not_before', due, 'rings', 0)
+  redis.call('ZADD', queued, created, id)
+  redis.call('ZADD', rings, due, id)
 end
-if status == 'failed' then
-  redis.call('HSET', KEYS[1], 'error', 'its worker was lost ' .. losses .. ' times, so it is not tried again')
-end
+redis.call('ZREM', running, id)
 return status
+"""
+)
+
+# One job that ended long ago. ARGV: id, seconds that it is kept.
+# KEYS: the owner's jobs, and of webhooks the dead, the reasons, the attempts.
+FORGET = (
+    _JOB
+    + """
+local ended_at = redis.call('ZSCORE', ended, id)
+if not ended_at or tonumber(ended_at) + ARGV[2] > now then return 0 end
+redis.call('DEL', job, events)
+for _, index in ipairs({jobs, owned, ended, webhooks, KEYS[12]}) do redis.call('ZREM', index, id) end
+redis.call('HDEL', KEYS[13], id)
+redis.call('HDEL', KEYS[14], id)
+return 1
 """
 )
 
@@ -153,14 +222,8 @@ return redis.call('HGET', KEYS[1], 'kind')
 """
 )
 
-# KEYS: running, rings. Ids of which the one or the other is due.
-DUE = (
-    _NOW
-    + """
-return {redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100),
-        redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 100)}
-"""
-)
+# Ids that are due in an index of times. KEYS: the index. ARGV: seconds after those times.
+DUE = _NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[1], 'LIMIT', 0, 100)"
 
 # Whether this process is the one that reaps. KEYS: reaper. ARGV: id, milliseconds.
 ELECT = """

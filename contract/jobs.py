@@ -8,13 +8,14 @@ no longer the record's has lost the job, and nothing it says counts. All transit
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from redis import Redis
 
 from contract import job_machine as machine
@@ -32,6 +33,8 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"  # final; asked for by a client
 
 
+ANONYMOUS = "anonymous"  # the owner of jobs that nobody in particular asked for
+MOST_QUEUED = 1000  # jobs of one kind that wait, unless told otherwise
 FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
@@ -41,6 +44,8 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    owner: str = Field(exclude=True)  # who asked for it; clients are not told
+    webhook: str | None = Field(exclude=True)  # URL that is told of its end
     kind: str
     status: JobStatus
     attempts: int  # times a worker has claimed it
@@ -55,8 +60,23 @@ class Job(BaseModel):
     finished_at: float | None
 
 
-class NameTakenError(Exception):
+class NotTakenError(Exception):
+    """The job cannot be taken now."""
+
+
+class NameTakenError(NotTakenError):
     """An unfinished job will make a model of that name."""
+
+
+class QueueFullError(NotTakenError):
+    """As many jobs of its kind wait as may."""
+
+
+class QuotaUsedError(NotTakenError):
+    """Its owner has as many unfinished jobs as they may."""
+
+
+_REFUSALS = {"taken": NameTakenError, "full": QueueFullError, "quota": QuotaUsedError}
 
 
 class JobFinishedError(Exception):
@@ -95,34 +115,48 @@ class JobStore:
         self._release = redis.register_script(machine.RELEASE)
         self._cancel = redis.register_script(machine.CANCEL)
         self._reap = redis.register_script(machine.REAP)
+        self._forget = redis.register_script(machine.FORGET)
         self._ring = redis.register_script(machine.RING)
         self._due = redis.register_script(machine.DUE)
         self._elect = redis.register_script(machine.ELECT)
 
-    def create(self, request: TrainRequest | DrawRequest) -> str:
-        """A new queued job's id; raises ``NameTakenError`` if an unfinished job will make that model."""
-        job_id = uuid.uuid4().hex
+    def create(
+        self,
+        request: TrainRequest | DrawRequest,
+        owner: str = ANONYMOUS,
+        webhook: str | None = None,
+        *,
+        job_id: str | None = None,
+        most_queued: int = MOST_QUEUED,
+        most_open: int | None = None,
+    ) -> str:
+        """A new queued job's id; that of a job which is there already if ``job_id`` names one.
+
+        ``webhook`` is the URL that is told of its end. Raises ``QueueFullError`` if ``most_queued`` of its
+        kind wait, ``QuotaUsedError`` if the owner has ``most_open`` unfinished ones, ``NameTakenError`` if an
+        unfinished job will make that model.
+        """
+        job_id = job_id or uuid.uuid4().hex
         name = request.name if isinstance(request, TrainRequest) else job_id
-        made = self._create(
-            keys=[
-                keys.job(job_id),
-                keys.JOBS,
-                keys.jobs_queued(request.KIND),
-                keys.JOB_NAMES,
-                keys.JOB_RINGS,
+        verdict = self._create(
+            keys=[*keys.of_job(job_id, request.KIND), keys.jobs_of(owner)],
+            args=[
+                job_id, name, request.KIND, request.model_dump_json(), machine.RING_SECONDS,
+                owner, webhook or "", most_queued, -1 if most_open is None else most_open,
             ],
-            args=[job_id, name, request.KIND, request.model_dump_json(), machine.RING_SECONDS],
-        )
-        if not made:
-            raise NameTakenError(name)
+        )  # fmt: skip
+        if refusal := _REFUSALS.get(cast(str, verdict)):
+            raise refusal(name)
         return job_id
+
+    def end_rate(self) -> float:
+        """Jobs that have ended a second, in the last ten minutes."""
+        now, _ = self.redis.time()
+        return self.redis.zcount(keys.JOBS_ENDED, now - 600, "+inf") / 600
 
     def claim(self, job_id: str, kind: type[Asked]) -> Claim[Asked] | None:
         """Takes the job if it is queued and no pause keeps it; None if it is not to be had."""
-        got = self._claim(
-            keys=[keys.job(job_id), keys.jobs_queued(kind.KIND), keys.JOBS_RUNNING, keys.JOB_RINGS],
-            args=[job_id, machine.LEASE_SECONDS],
-        )
+        got = self._claim(keys=keys.of_job(job_id, kind.KIND), args=[job_id, machine.LEASE_SECONDS])
         if got is None:
             return None
         fence, request = cast(list[Any], got)
@@ -132,7 +166,7 @@ class JobStore:
         """Renews the lease and tells progress; the answer says whether to go on."""
         told = json.dumps(progress) if progress else ""
         answer = self._beat(
-            keys=[keys.job(claim.job_id), keys.JOBS_RUNNING],
+            keys=keys.of_job(claim.job_id, claim.request.KIND),
             args=[claim.job_id, claim.fence, machine.LEASE_SECONDS, told],
         )
         return Beat(cast(str, answer))
@@ -147,30 +181,19 @@ class JobStore:
 
     def cancelled(self, claim: Claim[Asked]) -> bool:
         """Ends the job as a client wished; False if it was lost meanwhile."""
-        return self._end(claim, JobStatus.CANCELLED, "", "")
+        return self._end(claim, JobStatus.CANCELLED)
 
     def release(self, claim: Claim[Asked]) -> bool:
         """Gives the job back to the queue; ring again after it. False if it was lost meanwhile."""
-        return bool(
-            self._release(
-                keys=[
-                    keys.job(claim.job_id),
-                    keys.jobs_queued(claim.request.KIND),
-                    keys.JOBS_RUNNING,
-                    keys.JOB_RINGS,
-                ],
-                args=[claim.job_id, claim.fence],
-            )
-        )
+        touched = keys.of_job(claim.job_id, claim.request.KIND)
+        return bool(self._release(keys=touched, args=[claim.job_id, claim.fence]))
 
     def request_cancel(self, job_id: str) -> None:
         """Cancels a queued job, tells a running one; raises ``KeyError`` or ``JobFinishedError``."""
         kind = cast("str | None", self.redis.hget(keys.job(job_id), "kind"))
         if kind is None:
             raise KeyError(job_id)
-        queued = keys.jobs_queued(kind)
-        status = self._cancel(keys=[keys.job(job_id), queued, keys.JOB_NAMES, keys.JOB_RINGS], args=[job_id])
-        if status in FINAL:
+        if self._cancel(keys=keys.of_job(job_id, kind), args=[job_id]) in FINAL:
             raise JobFinishedError(job_id)
 
     def elect(self, reaper_id: str, seconds: float) -> bool:
@@ -179,14 +202,12 @@ class JobStore:
 
     def reap(self) -> list[str]:
         """Takes jobs from workers whose leases have run out; gives their ids."""
-        ids, _ = self._due_ids()
-        return [job_id for job_id in ids if self._reap_one(job_id)]
+        return [job_id for job_id in self._due_in(keys.JOBS_RUNNING) if self._reap_one(job_id)]
 
     def due_rings(self) -> list[tuple[str, str]]:
         """Queued jobs whose doorbells must ring (again) now: ids and kinds."""
-        _, ids = self._due_ids()
         rung = []
-        for job_id in ids:
+        for job_id in self._due_in(keys.JOB_RINGS):
             kind = self._ring(
                 keys=[keys.job(job_id), keys.JOB_RINGS],
                 args=[job_id, machine.RING_SECONDS, machine.RING_LONGEST],
@@ -195,19 +216,29 @@ class JobStore:
                 rung.append((job_id, cast(str, kind)))
         return rung
 
-    def _due_ids(self) -> tuple[list[str], list[str]]:
-        expired, rings = cast("list[list[str]]", self._due(keys=[keys.JOBS_RUNNING, keys.JOB_RINGS], args=[]))
-        return expired, rings
+    def forget(self) -> list[str]:
+        """Removes what is left of jobs that ended long ago, some at a time; gives their ids."""
+        old = self._due_in(keys.JOBS_ENDED, machine.KEEP_SECONDS)
+        return [job_id for job_id in old if self._forget_one(job_id)]
+
+    def _due_in(self, index: str, seconds: float = 0) -> list[str]:
+        return cast("list[str]", self._due(keys=[index], args=[seconds]))
 
     def _reap_one(self, job_id: str) -> bool:
         kind = cast("str", self.redis.hget(keys.job(job_id), "kind"))
         status = self._reap(
-            keys=[
-                keys.job(job_id), keys.jobs_queued(kind), keys.JOBS_RUNNING, keys.JOB_RINGS, keys.JOB_NAMES,
-            ],
-            args=[job_id, machine.MAX_LOSSES, machine.PAUSE_SECONDS],
-        )  # fmt: skip
+            keys=keys.of_job(job_id, kind), args=[job_id, machine.MAX_LOSSES, machine.PAUSE_SECONDS]
+        )
         return status is not None
+
+    def _forget_one(self, job_id: str) -> bool:
+        found = cast("list[str | None]", self.redis.hmget(keys.job(job_id), "kind", "owner"))
+        kind, owner = (value or "" for value in found)  # gone already if another process was faster
+        touched = [
+            *keys.of_job(job_id, kind), keys.jobs_of(owner),
+            keys.WEBHOOKS_DEAD, keys.WEBHOOK_REASONS, keys.WEBHOOK_ATTEMPTS,
+        ]  # fmt: skip
+        return bool(self._forget(keys=touched, args=[job_id, machine.KEEP_SECONDS]))
 
     def get(self, job_id: str) -> Job:
         """The job; raises ``KeyError`` if there is none."""
@@ -217,22 +248,29 @@ class JobStore:
         position = cast("int | None", self.redis.zrank(keys.jobs_queued(record["kind"]), job_id))
         return _parse(job_id, record, position)
 
-    def list(self, limit: int, before: str | None = None) -> list[Job]:
-        """Jobs newest first; ``before`` is the id of the last one of the page before."""
+    def list(self, limit: int, before: str | None = None, owner: str | None = None) -> list[Job]:
+        """Jobs newest first, of one owner or of all; ``before`` is the last one of the page before.
+
+        Raises ``KeyError`` if that one is not among them.
+        """
+        index = keys.JOBS if owner is None else keys.jobs_of(owner)
         start = 0
         if before is not None:
-            rank = cast("int | None", self.redis.zrevrank(keys.JOBS, before))
+            rank = cast("int | None", self.redis.zrevrank(index, before))
             if rank is None:
                 raise KeyError(before)
             start = rank + 1
-        ids = cast("list[str]", self.redis.zrevrange(keys.JOBS, start, start + limit - 1))
-        return [self.get(job_id) for job_id in ids]
+        found = []
+        for job_id in cast("list[str]", self.redis.zrevrange(index, start, start + limit - 1)):
+            with contextlib.suppress(KeyError):  # forgotten meanwhile
+                found.append(self.get(job_id))
+        return found
 
-    def _end(self, claim: Claim[Asked], status: JobStatus, field: str, value: str) -> bool:
+    def _end(self, claim: Claim[Asked], status: JobStatus, *more: str) -> bool:
         return bool(
             self._finish(
-                keys=[keys.job(claim.job_id), keys.JOB_NAMES, keys.JOBS_RUNNING],
-                args=[claim.job_id, claim.fence, status, field, value],
+                keys=keys.of_job(claim.job_id, claim.request.KIND),
+                args=[claim.job_id, claim.fence, status, *more],
             )
         )
 
@@ -243,6 +281,8 @@ def _parse(job_id: str, record: dict[str, str], position: int | None) -> Job:
 
     return Job(
         id=job_id,
+        owner=record["owner"],
+        webhook=record.get("webhook"),
         kind=record["kind"],
         status=JobStatus(record["status"]),
         attempts=int(record["attempts"]),

@@ -1,10 +1,20 @@
 """Every Redis key of ours, in one place."""
 
+from __future__ import annotations
+
 JOBS = "vitgan:jobs"  # zset: id -> time of creation
 JOBS_RUNNING = "vitgan:jobs:running"  # zset: id -> end of its lease
+JOBS_ENDED = "vitgan:jobs:ended"  # zset: id -> time of its end
+JOBS_OPEN = "vitgan:jobs:open"  # hash: owner -> number of jobs that have not ended
 JOB_RINGS = "vitgan:jobs:rings"  # zset: id of a queued job -> when to ring its doorbell (again)
-REAPER = "vitgan:reaper"  # string: the API process that looks after both
+REAPER = "vitgan:reaper"  # string: the API process that looks after jobs and delivers webhooks
 JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
+
+GATES = "vitgan:gates"  # hash: API process -> what it has under way (JSON)
+WEBHOOKS_DUE = "vitgan:webhooks:due"  # zset: id of an ended job -> when to tell of it (again)
+WEBHOOK_ATTEMPTS = "vitgan:webhooks:attempts"  # hash: id -> deliveries begun, of those that are due
+WEBHOOKS_DEAD = "vitgan:webhooks:dead"  # zset: id -> when its delivery was given up
+WEBHOOK_REASONS = "vitgan:webhooks:reasons"  # hash: id -> why, of those that are dead
 
 
 def jobs_queued(kind: str) -> str:
@@ -12,9 +22,32 @@ def jobs_queued(kind: str) -> str:
     return f"vitgan:jobs:queued:{kind}"
 
 
+def idempotency(client: str, key: str) -> str:
+    """String: what the first request under a client's key has settled (JSON)."""
+    return f"vitgan:idempotency:{client}:{key}"
+
+
+def jobs_of(owner: str) -> str:
+    """Zset: id -> time of creation, of one client's."""
+    return f"vitgan:jobs:of:{owner}"
+
+
 def job(job_id: str) -> str:
     """Hash: the job's record."""
     return f"vitgan:job:{job_id}"
+
+
+def job_events(job_id: str) -> str:
+    """Stream: what has become of the job, the newest ``job_machine.KEEP_EVENTS``."""
+    return f"vitgan:job:{job_id}:events"
+
+
+def of_job(job_id: str, kind: str) -> list[str]:
+    """What a job's transitions touch, in the order in which contract/job_machine.py names them."""
+    return [
+        job(job_id), job_events(job_id), JOBS, jobs_queued(kind), JOBS_RUNNING, JOB_RINGS, JOB_NAMES,
+        JOBS_ENDED, WEBHOOKS_DUE, JOBS_OPEN,
+    ]  # fmt: skip
 
 
 def workers(queue: str) -> str:

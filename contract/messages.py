@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Set
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -78,16 +79,27 @@ class ImageItem(Message):
     id: str  # 32 hex digits: the address of its reply frames
     seed: Seed
     truncation: Truncation
+    deadline: float  # Unix time after which nobody waits for it
 
 
 class Order(Message):
     """What every task of an image worker says."""
 
+    id: str  # 32 hex digits; of a file of several seeds also the address of its reply frames
     reply_to: str  # id of the API process that waits
     model: Name
     digest: str  # of the model that the API promised
     sent_at: float  # Unix time, for the queue's share of Server-Timing
     deadline: float  # Unix time after which nobody waits
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The addresses of its reply frames."""
+        return (self.id,)
+
+    def only(self, open_images: Set[str]) -> Self:
+        """Only those images of it."""
+        return self
 
 
 class ImageBatch(Order):
@@ -98,6 +110,15 @@ class ImageBatch(Order):
     form: Form = COLOUR_PNG
     items: Annotated[tuple[ImageItem, ...], Field(min_length=1)]
     position: Position = BEGINNING  # of the one image that another worker began
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The addresses of its reply frames."""
+        return tuple(item.id for item in self.items)
+
+    def only(self, open_images: Set[str]) -> Self:
+        """Only those images of it."""
+        return self.model_copy(update={"items": tuple(i for i in self.items if i.id in open_images)})
 
 
 class Several(Message):
@@ -193,7 +214,6 @@ class Images(Several):
 class Composition(Order):
     """A grid or a walk to draw."""
 
-    id: str  # 32 hex digits: the address of its reply frames
     what: Annotated[Grid | Walk, Field(discriminator="kind")]
     position: Position = BEGINNING
 

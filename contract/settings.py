@@ -18,7 +18,11 @@ class SharedSettings(BaseSettings):
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         validation_alias=AliasChoices("redis_url", "VITGAN_REDIS_URL", "REDIS_URL"),
-        description="Redis or Valkey; the URL's database holds the queue, the jobs and the replies",
+        description="Redis or Valkey with persistence: the queue and the jobs",
+    )
+    bytes_redis_url: str | None = Field(
+        None,
+        description="another one without persistence, for image bytes on their way; redis_url if not given",
     )
     data_dir: Path = Field(
         Path("var"), description="folder shared by all processes: datasets, runs and trained models"
@@ -26,6 +30,14 @@ class SharedSettings(BaseSettings):
     shipped_models_dir: Path = Field(
         SHIPPED_MODELS, description="folder of read-only models that come with the service"
     )
+    leftover_seconds: float = Field(
+        3600, gt=0, description="after so long unfinished files of processes that died are removed"
+    )
+
+    @property
+    def bytes_url(self) -> str:
+        """Where image bytes go through."""
+        return self.bytes_redis_url or self.redis_url
 
     @property
     def datasets_dir(self) -> Path:

@@ -132,6 +132,7 @@ class TrainingConfig:
         False  # a weight matrix learns at rate / sqrt(fan_in): under Adam the same as StyleGAN's
     )
     # equalized learning rate, where the layer scales unit weights by 1 / sqrt(fan_in) at run time
+    generator_rate: float = 1.0  # times the rate, for all of G: below 1 it waits for D (Heusel et al. 2017)
     mapping_rate: float = 1.0  # times the rate, for the mapping network (authors' code: 0.01)
     warmup_kimg: float = 0.0  # the rate rises from 0 over that many thousand pictures (authors: 3,000 steps)
     beta1: float = 0.0  # Adam's first moment (paper: 0)

@@ -76,7 +76,8 @@ class Trainer:
         generator, discriminator = self.networks()
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.adam_g, self.adam_d = self._adam(self.generator), self._adam(self.discriminator)
+        self.adam_g = self._adam(self.generator, config.training.generator_rate)
+        self.adam_d = self._adam(self.discriminator)
         self.images_seen = 0
         self._g: Callable[..., Tensor] = self.generator
         self._d: Callable[..., Tensor] = self.discriminator
@@ -188,10 +189,10 @@ class Trainer:
             u=torch.unflatten(u, 1, of_views),
         )
 
-    def _adam(self, network: nn.Module) -> torch.optim.Adam:
+    def _adam(self, network: nn.Module, rate: float = 1.0) -> torch.optim.Adam:
         settings = self.config.training
         return torch.optim.Adam(
-            rate_groups(network, settings.equalized, settings.mapping_rate),
+            rate_groups(network, settings.equalized, settings.mapping_rate, rate),
             settings.learning_rate, (settings.beta1, settings.beta2), fused=True,
         )  # fmt: skip
 
@@ -245,8 +246,10 @@ class Trainer:
     _MODULES = ("generator", "discriminator", "average", "adam_g", "adam_d")
 
 
-def rate_groups(network: nn.Module, equalized: bool, mapping_rate: float) -> list[dict[str, Any]]:
-    """Adam's parameter groups, each with the ``scale`` of its learning rate.
+def rate_groups(
+    network: nn.Module, equalized: bool, mapping_rate: float, rate: float = 1.0
+) -> list[dict[str, Any]]:
+    """Adam's parameter groups, each with the ``scale`` of its learning rate; ``rate`` is a factor of all.
 
     Equalized learning rate (Karras et al. 2018) scales unit weights V by c = 1 / sqrt(fan_in) at run time.
     Adam's step does not depend on the gradient's size, so a step of V by a is one of W = c V by c a: the
@@ -255,7 +258,7 @@ def rate_groups(network: nn.Module, equalized: bool, mapping_rate: float) -> lis
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         matrix = parameter.dim() == 2 and name not in ("position", "class_token")
-        scale = 1 / math.sqrt(parameter.shape[1]) if equalized and matrix else 1.0
+        scale = rate / math.sqrt(parameter.shape[1]) if equalized and matrix else rate
         scale *= mapping_rate if name.startswith("mapping.") else 1.0
         groups.setdefault(scale, []).append(parameter)
     return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from redis import Redis
@@ -14,7 +14,7 @@ from model.rendering import strip_rows
 from worker.animations import ApngEncoder, WebpEncoder
 from worker.encoders import encoder_for
 from worker.engine import Engine
-from worker.images import Reply, ahead, answering
+from worker.images import Reply, ahead, answering, never, tell_taken
 from worker.png import Piece, PngEncoder
 
 FRAMES_AT_ONCE = 8
@@ -22,11 +22,14 @@ PIXELS_AT_ONCE = 2**20  # of the frames that are drawn together
 WHITE = 255
 
 
-def draw_composition(order: Composition, engine: Engine, redis: Redis, worker: str) -> None:
+def draw_composition(
+    order: Composition, engine: Engine, redis: Redis, worker: str, should_stop: Callable[[], bool] = never
+) -> None:
     """Draws it and replies; nothing is drawn after the deadline. See ``worker.images.draw_batch``."""
     if time.time() > order.deadline:
         return
-    reply = Reply(redis, order, order.id, 1, worker, order.position)
+    reply = Reply(redis, order, order.id, 1, worker, order.position, should_stop)
+    tell_taken(redis, order, worker)
     with answering(redis, order, [reply]):
         for piece in ahead(pieces(order.what, order.model, order.digest, engine, order.position)):
             reply.write(piece, stream=True)

@@ -6,22 +6,22 @@ it from the start: the same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from redis import RedisError
 
 from contract.jobs import Beat, Claim, JobStore
+from contract.leftovers import sweep
 from contract.messages import DrawRequest, Images
 from contract.zips import Archive
 from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, ModelGoneError
 from worker.png import Piece
 from worker.settings import WorkerSettings
+from worker.telling import until_told
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ def run_drawing(
     claim = store.claim(job_id, DrawRequest)
     if claim is None:
         return False
-    sweep(settings.results_dir, settings.result_seconds)
+    sweep_results(settings)
+    take_over(settings, claim)
     beats = Beats(store, claim, stopping)
     what = claim.request.what
     whole = settings.results_dir / f"{job_id}.{what.suffix}"
@@ -51,14 +52,19 @@ def run_drawing(
             for data in file_parts(claim.request, engine, beats):
                 file.write(data)
         part.rename(whole)
-        store.succeed(claim, {"media_type": what.media_type, "bytes": whole.stat().st_size})
+        result = {"media_type": what.media_type, "bytes": whole.stat().st_size}
+        until_told(lambda: store.succeed(claim, result), stopping)
     except StoppedError:
         return beats.given_back
+    except RedisError as error:
+        log.warning("job %s: Redis does not answer, its lease runs out: %s", job_id, error)
     except ModelGoneError:
-        store.fail(claim, f"the model {claim.request.model} has been replaced meanwhile: ask again")
+        gone = f"the model {claim.request.model} has been replaced meanwhile: ask again"
+        until_told(lambda: store.fail(claim, gone), stopping)
     except Exception as error:
         log.exception("job %s failed", job_id)
-        store.fail(claim, f"the drawing failed: {error}")
+        failure = f"the drawing failed: {error}"
+        until_told(lambda: store.fail(claim, failure), stopping)
     finally:
         part.unlink(missing_ok=True)
     return False
@@ -121,10 +127,15 @@ def file_parts(request: DrawRequest, engine: Engine, beats: Beats) -> Iterator[b
     yield archive.take()
 
 
-def sweep(folder: Path, seconds: float) -> None:
-    """Removes files that are older than that; makes the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another worker sweeps too
-            if path.stat().st_mtime < time.time() - seconds:
-                path.unlink()
+def sweep_results(settings: WorkerSettings) -> None:
+    """Removes results that are no longer kept, and what processes that died have left of others."""
+    sweep(settings.results_dir.glob("*"), settings.result_seconds)
+    sweep(settings.results_dir.glob("*.part"), settings.leftover_seconds)
+
+
+def take_over(settings: WorkerSettings, claim: Claim[DrawRequest]) -> None:
+    """Removes what lost claims of the job have left, from the folder of results, which it makes."""
+    settings.results_dir.mkdir(parents=True, exist_ok=True)
+    for part in settings.results_dir.glob(f"{claim.job_id}.*.part"):
+        if int(part.suffixes[0][1:]) < claim.fence:
+            part.unlink(missing_ok=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
-from redis import Redis
+from redis import Redis, RedisError
 
 from contract import keys
 from contract.messages import ImageBatch, Order, Position
@@ -34,27 +34,63 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
+WAIT_SECONDS = 1  # for a credit, before it is asked whether to stop
+
 
 class ClientGoneError(Exception):
     """Whoever waited for the image has left, or takes nothing any more."""
 
 
-def draw_batch(batch: ImageBatch, engine: Engine, redis: Redis, worker: str) -> None:
+class StoppingError(Exception):
+    """This worker stops before the image is done; whoever waits for it will ask another one."""
+
+
+def never() -> bool:
+    """Of a worker that nobody stops."""
+    return False
+
+
+def draw_batch(
+    batch: ImageBatch, engine: Engine, redis: Redis, worker: str, should_stop: Callable[[], bool] = never
+) -> None:
     """Draws the batch and replies for each image; nothing is drawn after the deadline.
 
     ``redis`` is a client without ``decode_responses``, with time enough to wait for credits; ``worker`` is
-    the name under which this process beats.
+    the name under which this process beats; ``should_stop`` tells to leave what is not done to another one.
+    If a batch fails its images are drawn one by one, so that the one that cannot be drawn fails alone.
     """
-    if time.time() > batch.deadline:
+    batch = batch.only({item.id for item in batch.items if time.time() < item.deadline})
+    if not batch.items:
         return
-    replies = [Reply(redis, batch, item.id, len(batch.items), worker, batch.position) for item in batch.items]
-    with answering(redis, batch, replies):
-        _draw(batch, engine, replies)
+    tell_taken(redis, batch, worker)
+    replies = [
+        Reply(redis, batch, item.id, len(batch.items), worker, batch.position, should_stop)
+        for item in batch.items
+    ]
+    try:
+        with answering(redis, batch, replies):
+            _draw(batch, engine, replies)
+    except RedisError:
+        raise
+    except Exception:
+        log.exception("a batch of %d failed: its images are drawn one by one", len(replies))
+        for item, reply in zip(batch.items, replies, strict=True):
+            alone = batch.model_copy(update={"items": (item,), "position": reply.rewind()})
+            with answering(redis, alone, [reply]):
+                _draw(alone, engine, [reply])
+
+
+def tell_taken(redis: Redis, order: Order, worker: str) -> None:
+    """Says who begins with an order, so that it can be asked for again if that one dies."""
+    _push(redis, order.reply_to, [Frame(order.id, Kind.TAKEN, meta={"worker": worker})])
 
 
 @contextmanager
 def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None]:
-    """Around the drawing of an order: every reply gets its end, whatever comes of it."""
+    """Around the drawing of an order: every reply gets its end, whatever comes of it.
+
+    What goes wrong with several at once is raised: they can be tried one by one.
+    """
     try:
         yield
     except ModelGoneError:
@@ -62,9 +98,13 @@ def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None
     except ClientGoneError:
         log.info("nobody takes image %s any more", replies[0].id)
         replies[0].leave()
+    except StoppingError:
+        log.info("%s of %d is left to another worker", type(order).__name__, len(replies))
     except Exception:
-        log.exception("%s of %d failed", type(order).__name__, len(replies))
-        _push(redis, order.reply_to, [reply.error("internal") for reply in replies])
+        if len(replies) > 1:
+            raise
+        log.exception("image %s failed", replies[0].id)
+        _push(redis, order.reply_to, [replies[0].error("internal")])
     else:
         _push(redis, order.reply_to, [reply.last() for reply in replies])
 
@@ -111,8 +151,10 @@ class Reply:
         together: int,
         worker: str,
         position: Position,
+        should_stop: Callable[[], bool] = never,
     ) -> None:
         self.redis, self.id, self.reply_to = redis, image_id, order.reply_to
+        self.position, self.should_stop = position, should_stop
         self.meta: dict[str, Any] = {
             "queue": time.time() - order.sent_at, "batch": together, "worker": worker,
         }  # fmt: skip
@@ -120,12 +162,15 @@ class Reply:
         self.buffer = bytearray()
         self.trail = Trail(position.offset)
         self.ahead = 0  # DATA frames that the client has not yet taken
+        self.bytes = 0  # sent so far
 
     def write(self, piece: Piece, stream: bool = False) -> None:
         """Takes bytes and sends what fills a chunk. In a ``stream`` what has waited is sent too.
 
-        Raises ``ClientGoneError`` if the client has said so, which a stream asks now and then.
+        Raises ``ClientGoneError`` if the client has said so, which a stream asks now and then, and
+        ``StoppingError``.
         """
+        self._heed_stop()
         self.buffer += piece.data[self.trail.add(piece) :]
         while len(self.buffer) > CHUNK:
             self._send(CHUNK)
@@ -136,11 +181,17 @@ class Reply:
 
     def last(self) -> Frame:
         """The image's last frame."""
-        return Frame(self.id, Kind.LAST, bytes(self.buffer), self._told())
+        return Frame(self.id, Kind.LAST, bytes(self.buffer), self._told(), self.bytes)
 
     def error(self, code: str) -> Frame:
         """Instead of the image, or of the rest of it."""
         return Frame(self.id, Kind.ERROR, meta={"code": code})
+
+    def rewind(self) -> Position:
+        """Forgets what is not sent, to be drawn again from the position it gives."""
+        self.buffer.clear()
+        self.trail = Trail(self.position.offset)
+        return self.position
 
     def leave(self) -> None:
         """Takes away what a client that has left would have paid."""
@@ -148,9 +199,12 @@ class Reply:
 
     def _send(self, count: int) -> None:
         self._await_credit()
-        meta = self._told() | {"at": self.trail.advance(count)}
-        _push(self.redis, self.reply_to, [Frame(self.id, Kind.DATA, bytes(self.buffer[:count]), meta)])
+        strip, offset, adler = at = self.trail.advance(count)
+        frame = Frame(self.id, Kind.DATA, bytes(self.buffer[:count]), self._told() | {"at": at}, self.bytes)
+        _push(self.redis, self.reply_to, [frame])
+        self.position = Position(strip=strip, offset=offset, adler=adler)
         del self.buffer[:count]
+        self.bytes += count
         self.ahead += 1
         self.sent = time.monotonic()
 
@@ -169,11 +223,20 @@ class Reply:
     def _await_credit(self) -> None:
         if self.ahead < WINDOW:
             return
-        key = keys.credits(self.id)
-        credit = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], timeout=STALL_SECONDS))
-        if credit is None or credit[1] == GONE:
-            raise ClientGoneError(self.id)
-        self.ahead -= 1
+        key, until = keys.credits(self.id), time.monotonic() + STALL_SECONDS
+        while time.monotonic() < until:
+            self._heed_stop()
+            credit = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], timeout=WAIT_SECONDS))
+            if credit is not None and credit[1] == GONE:
+                break
+            if credit is not None:
+                self.ahead -= 1
+                return
+        raise ClientGoneError(self.id)
+
+    def _heed_stop(self) -> None:
+        if self.should_stop():
+            raise StoppingError(self.id)
 
 
 class Trail:

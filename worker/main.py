@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery, signals
@@ -22,49 +23,65 @@ from contract.queue import COMPOSE_TASK, DRAW_TASK, GENERATE, GENERATE_TASK, TRA
 from contract.redis_client import command_client
 from contract.stream import STALL_SECONDS
 from worker.compositions import draw_composition
-from worker.drawings import run_drawing
+from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine, core_count, use_threads
 from worker.images import draw_batch
 from worker.settings import WorkerSettings
-from worker.trainer import run_job
+from worker.trainer import run_job, sweep_runs
 
 SWITCH_SECONDS = 0.0005
+DRAWINGS = 2  # drawing jobs at a time, in an image worker
 
 log = logging.getLogger(__name__)
 
 
 def run_image_worker(settings: WorkerSettings) -> None:
     """Draws batches until a signal stops it."""
+    sweep_results(settings)
     use_threads(1)  # the engine's own threads paint side by side
     # A drawing thread gives Python's lock away at each operation and must get it back soon.
     sys.setswitchinterval(SWITCH_SECONDS)
     library = ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir)
     engine = Engine(library, core_count(settings.threads), settings.loaded_models)
-    redis = Redis.from_url(settings.redis_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
+    redis = Redis.from_url(settings.bytes_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
     celery = make_celery(settings.redis_url)
+
+    stopping, late = threading.Event(), threading.Event()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def stop(**_: object) -> None:
+        stopping.set()
+        timer = threading.Timer(settings.stop_seconds, late.set)
+        timer.daemon = True
+        timer.start()
 
     @celery.task(name=GENERATE_TASK)
     def generate(batch: dict[str, Any]) -> None:
-        draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE))
+        draw_batch(ImageBatch.model_validate(batch), engine, redis, name(GENERATE), late.is_set)
 
     store = JobStore(command_client(settings.redis_url))
-    stopping = threading.Event()
-    signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
 
-    @celery.task(name=DRAW_TASK)
-    def draw(job_id: str) -> None:
+    # Beside Celery's slots: images that somebody waits for never wait for jobs that nobody waits for.
+    drawings = ThreadPoolExecutor(DRAWINGS, "drawing")
+
+    def run(job_id: str) -> None:
         if run_drawing(job_id, store, engine, settings, stopping):
             celery.send_task(DRAW_TASK, (job_id,))
 
+    @celery.task(name=DRAW_TASK)
+    def draw(job_id: str) -> None:
+        drawings.submit(run, job_id)
+
     @celery.task(name=COMPOSE_TASK)
     def compose(order: dict[str, Any]) -> None:
-        draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE))
+        draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE), late.is_set)
 
     _run(celery, GENERATE, settings.slots, settings)
 
 
 def run_training_worker(settings: WorkerSettings) -> None:
     """Runs trainings, one at a time, until a signal stops it."""
+    sweep_runs(settings)
     store = JobStore(command_client(settings.redis_url))
     celery = make_celery(settings.redis_url)
     stopping = threading.Event()
@@ -84,7 +101,12 @@ def name(queue: str) -> str:
 
 
 def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings) -> None:
-    """Starts Celery's worker on a pool of threads; returns when it has stopped."""
+    """Starts Celery's worker on a pool of threads; returns when a signal has stopped it.
+
+    Raises ``SystemExit`` if it has ended by itself, as Celery does over bytes that are no message.
+    """
+    asked_to_stop = threading.Event()
+    signals.worker_shutting_down.connect(lambda **_: asked_to_stop.set(), weak=False)
     beating = Beating(command_client(settings.redis_url), queue, name(queue))
     signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: beating.stop(), weak=False)
@@ -96,3 +118,5 @@ def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings) -> No
             "--without-heartbeat",
         ]
     )  # fmt: skip
+    if not asked_to_stop.is_set():
+        raise SystemExit("the worker has ended by itself; its log says why")

@@ -24,5 +24,6 @@ class WorkerSettings(SharedSettings):
     stop_seconds: float = Field(
         6,
         gt=0,
-        description="time a training has to write its checkpoint when the worker is stopped",
+        description="time that images have to be finished, and a training to write its checkpoint, "
+        "when the worker is stopped",
     )

@@ -13,40 +13,33 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from redis import RedisError
 
 from contract.jobs import Beat, Claim, JobStore
+from contract.leftovers import sweep
 from contract.messages import TrainRequest
 from contract.models import WEIGHTS, ModelLibrary
 from worker.settings import WorkerSettings
+from worker.telling import until_told
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
+END_SECONDS = 2.0  # until a training that nobody wants any more is killed; its checkpoint is not needed
 
 
 class Training:
     """A running subprocess and the last progress it told."""
 
     def __init__(self, claim: Claim[TrainRequest], settings: WorkerSettings) -> None:
-        request = claim.request
         self.run = take_over(settings.runs_dir / claim.job_id, claim.fence)
         self.progress: dict[str, Any] | None = None
         self._errors = (self.run / "stderr.log").open("w+")
         self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "cli", "train",
-                str(settings.datasets_dir / request.dataset / "pictures.zip"),
-                "--preset", request.preset, "--kimg", str(request.kimg), "--seed", str(request.seed),
-                "--out", str(self.run), "--resume", "--json", "--threads", str(settings.threads),
-                "--tick", str(settings.tick_kimg), "--with-parent",
-                "--cache", str(settings.data_dir / "cache"),
-            ],
+            command(claim.request, self.run, settings),
             stdout=subprocess.PIPE, stderr=self._errors, text=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -83,6 +76,18 @@ class Training:
                 self.progress = json.loads(line)
 
 
+def command(request: TrainRequest, run: Path, settings: WorkerSettings) -> list[str]:
+    """What trains in that folder, and ends when this process does."""
+    return [
+        sys.executable, "-m", "cli", "train",
+        str(settings.datasets_dir / request.dataset / "pictures.zip"),
+        "--preset", request.preset, "--kimg", str(request.kimg), "--seed", str(request.seed),
+        "--out", str(run), "--resume", "--json", "--threads", str(settings.threads),
+        "--tick", str(settings.tick_kimg), "--with-parent",
+        "--cache", str(settings.data_dir / "cache"),
+    ]  # fmt: skip
+
+
 def take_over(job_folder: Path, fence: int) -> Path:
     """A folder for this claim's run, begun with what the claim before it has left.
 
@@ -102,6 +107,12 @@ def take_over(job_folder: Path, fence: int) -> Path:
     return run
 
 
+def sweep_runs(settings: WorkerSettings) -> None:
+    """Removes what trainings that died have left of files that they were writing."""
+    sweep(settings.runs_dir.glob("*/*/.*.tmp"), settings.leftover_seconds)
+    sweep(settings.runs_dir.glob("*/*/model/.*.tmp"), settings.leftover_seconds)
+
+
 def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: threading.Event) -> bool:
     """Runs the job if it is to be had; True if it was given back and the doorbell must ring again."""
     if stopping.is_set():
@@ -110,9 +121,13 @@ def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: th
     if claim is None:
         return False
     log.info("job %s: training %s on %s", job_id, claim.request.name, claim.request.dataset)
+    sweep_runs(settings)
     training = Training(claim, settings)
     try:
         return _attend(claim, training, store, settings, stopping)
+    except RedisError as error:
+        log.warning("job %s: Redis does not answer, its lease runs out: %s", job_id, error)
+        return False
     finally:
         training.close()
 
@@ -131,17 +146,17 @@ def _attend(
             return store.release(claim)
         match _beat(store, claim, training.progress):
             case Beat.CANCEL:
-                training.stop(settings.stop_seconds)
+                training.stop(END_SECONDS)
                 store.cancelled(claim)
                 return False
             case Beat.LOST:
-                training.stop(settings.stop_seconds)
+                training.stop(END_SECONDS)
                 return False
             case Beat.GO_ON:
                 _wait(training.process, BEAT_SECONDS)
     training.drain()
     _beat(store, claim, training.progress)
-    _finish(claim, training, store, settings)
+    _finish(claim, training, store, settings, stopping)
     return False
 
 
@@ -161,36 +176,34 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> None:
 
 
 def _finish(
-    claim: Claim[TrainRequest], training: Training, store: JobStore, settings: WorkerSettings
+    claim: Claim[TrainRequest],
+    training: Training,
+    store: JobStore,
+    settings: WorkerSettings,
+    stopping: threading.Event,
 ) -> None:
-    if training.process.returncode != 0:
-        _until_told(lambda: store.fail(claim, training.error()))
+    if training.process.returncode < 0:
+        # Killed by somebody, or for its memory: as if this worker had been lost, and tried as often.
+        log.warning("job %s: its training ended by signal %d", claim.job_id, -training.process.returncode)
+        return
+    if training.process.returncode > 0:
+        until_told(lambda: store.fail(claim, training.error()), stopping)
         return
     name = claim.request.name
     if _beat(store, claim, None) is Beat.LOST:
         return  # another worker publishes the same
     target = settings.trained_models_dir / name
     if target.exists() and not _same_weights(target, training.run / "model"):
-        _until_told(lambda: store.fail(claim, f"a model named {name} appeared meanwhile"))
+        until_told(lambda: store.fail(claim, f"a model named {name} appeared meanwhile"), stopping)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         (training.run / "model").rename(target)
     model = ModelLibrary(settings.trained_models_dir).get(name)
-    _until_told(lambda: store.succeed(claim, {"model": name, "digest": model.digest}))
+    until_told(lambda: store.succeed(claim, {"model": name, "digest": model.digest}), stopping)
     log.info("job %s: published %s@%s", claim.job_id, name, model.short_digest)
 
 
 def _same_weights(one: Path, other: Path) -> bool:
     """Whether an earlier claim of this job has published: a resumed training makes its bits."""
     return (one / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()
-
-
-def _until_told(tell: Callable[[], bool]) -> None:
-    """Says a job's end until Redis has heard it: an outage never turns a success into a failure."""
-    while True:
-        try:
-            tell()
-            return
-        except RedisError:
-            time.sleep(1)

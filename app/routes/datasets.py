@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from app.auth import Trains
 from app.datasets import dataset_names, read_dataset, store_dataset, taken
 from app.errors import InvalidRequest
+from app.idempotency import Repeatable, Repeats
 from app.schemas import Listing, page
-from app.services import Use
+from app.services import Services, Use
 from contract.messages import NAME_PATTERN
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -37,7 +40,7 @@ _FORM = {
 
 
 @router.post("", status_code=201, summary="Upload a zip of pictures", openapi_extra=_FORM)
-async def upload(request: Request, use: Use) -> dict[str, Any]:
+async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable) -> dict[str, Any]:
     """Keeps the readable pictures of the zip; the answer names what was left out, and why.
 
     curl -F name=cats -F file=@cats.zip localhost:8000/datasets
@@ -55,14 +58,20 @@ async def upload(request: Request, use: Use) -> dict[str, Any]:
                 "name: required, 1 to 64 lower-case letters, digits, '.', '_' or '-', "
                 "beginning with a letter or digit"
             )
-        if name in dataset_names(use.settings):
-            raise taken(name)
-        return await run_in_threadpool(store_dataset, file.file, name, use.settings)
+        return await run_in_threadpool(_store, file.file, name, use, repeats)
+
+
+def _store(file: BinaryIO, name: str, use: Services, repeats: Repeats) -> dict[str, Any]:
+    if repeats.key is None and name in dataset_names(use.settings):
+        raise taken(name)  # before all of it is read once more
+    content = hashlib.file_digest(file, "sha256").hexdigest() if repeats.key else ""  # type: ignore[arg-type]
+    settled = repeats.settle(use.jobs.redis, f"{name}\n{content}")
+    return store_dataset(file, name, settled.id, use.settings)
 
 
 @router.get("", summary="List datasets")
 def listing(
-    use: Use, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+    use: Use, client: Trains, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
 ) -> Listing[dict[str, Any]]:
     """All datasets by name, a page at a time."""
     names = page(dataset_names(use.settings), str, limit, cursor)
@@ -71,6 +80,6 @@ def listing(
 
 
 @router.get("/{name}", summary="One dataset")
-def one(name: str, use: Use) -> dict[str, Any]:
+def one(name: str, use: Use, client: Trains) -> dict[str, Any]:
     """What was kept, what was left out."""
     return read_dataset(name, use.settings)

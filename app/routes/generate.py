@@ -7,10 +7,14 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.auth import Generates
 from app.drawings import job_response, wants_job
+from app.idempotency import Repeatable
 from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Use
+from app.visits import Visitor
+from app.webhooks import checked_webhook
 from app.zips import zip_response
 from contract.jobs import Job
 from contract.messages import Grid
@@ -32,25 +36,36 @@ router = APIRouter(tags=["images"])
             "description": "asked for with `Prefer: respond-async`: a job",
         },
         404: {"description": "no such model"},
+        429: {"description": "this key has too many images under way; see Retry-After"},
         503: {"description": "no worker, no Redis, or too many waiting; see Retry-After"},
     },
 )
-async def generate(body: GenerateBody, request: Request, use: Use) -> Response:
+async def generate(
+    body: GenerateBody, request: Request, use: Use, client: Generates, visit: Visitor, repeats: Repeatable
+) -> Response:
     r"""The same seed, resolution, truncation and model give the same bytes, every time.
 
     curl -d '{"seed": 42, "resolution": 512}' -H 'Content-Type: application/json' \
              localhost:8000/generate -o seed0042.png
     """
-    model, what = use.model(body.model), body.what()
+    model = use.model(body.model)
+    said = body.model_dump_json(exclude_unset=True)
+    settled = await repeats.settle_soon(use.jobs.redis, said, body.seed, model.digest)
+    what = body.model_copy(update={"seed": settled.seed}).what()
     if isinstance(what, Grid):
         check_composition(what, use.settings)
     else:
         check_size(what.columns, what.rows, what.form, use.settings)
-    if wants_job(request):
-        return await asyncio.to_thread(job_response, model, what, use)
+    is_job = wants_job(request)
+    webhook = checked_webhook(body.webhook, is_job, use.settings)
+    if is_job:
+        return await asyncio.to_thread(job_response, model, what, settled.id, webhook, use, client)
+    settled.check(model)
     if isinstance(what, Grid):
-        return await image_response(Composed(model, what), use)
+        return await image_response(Composed(model, what), use, visit)
     pictures = [
         Picture(model, seed, what.truncation, what.columns, what.rows, what.form) for seed in what.seeds
     ]
-    return await (zip_response(pictures, use) if what.zipped else image_response(pictures[0], use))
+    if what.zipped:
+        return await zip_response(pictures, use, visit)
+    return await image_response(pictures[0], use, visit)

@@ -12,12 +12,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from app import iiif
+from app.auth import Generates
 from app.conditional import not_modified
 from app.errors import NotFound
 from app.images import MEDIA_TYPES, Picture, image_response
 from app.routes.images import FOR_EVER, find
 from app.services import Services, Use
 from app.settings import AppSettings
+from app.visits import Visitor
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED, is_seed
 
@@ -34,7 +36,7 @@ async def preflight(rest: str) -> Response:
 
 @router.head("/{identifier}", include_in_schema=False)
 @router.get("/{identifier}", status_code=303, summary="To info.json", response_class=RedirectResponse)
-async def base(identifier: str, request: Request, use: Use) -> Response:
+async def base(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """The base URI stands for what is known of the image."""
     named(identifier, use)
     return RedirectResponse(f"{address(identifier, request)}/info.json", 303)
@@ -49,7 +51,7 @@ async def base(identifier: str, request: Request, use: Use) -> Response:
         307: {"description": "to the URL that names the model's digest"},
     },
 )
-async def info(identifier: str, request: Request, use: Use) -> Response:
+async def info(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """Size, tiles, limits and what is offered, as the standard words it."""
     model, seed, pinned = named(identifier, use)
     if not pinned:
@@ -83,6 +85,8 @@ async def image(
     file: str,
     request: Request,
     use: Use,
+    client: Generates,
+    visit: Visitor,
 ) -> Response:
     """{region}/{size}/{rotation}/{quality}.{format} of IIIF Image API 3.0.
 
@@ -100,7 +104,7 @@ async def image(
         return answer
     if request.method == "HEAD":
         return Response(headers=headers, media_type=picture.media_type)
-    return await image_response(picture, use, headers)
+    return await image_response(picture, use, visit, headers)
 
 
 def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:

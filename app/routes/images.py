@@ -13,11 +13,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.auth import Generates
 from app.conditional import not_modified
 from app.errors import InvalidRequest, NotFound, sentence
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Services, Use
+from app.visits import Visitor
 from contract.messages import Form
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED, is_seed
@@ -60,6 +62,8 @@ async def image(
     parameters: Annotated[Parameters, Query()],
     request: Request,
     use: Use,
+    client: Generates,
+    visit: Visitor,
 ) -> Response:
     """The bytes of POST /generate; ``model`` is a name, or name@digest.
 
@@ -80,7 +84,7 @@ async def image(
         return answer
     if request.method == "HEAD":
         return Response(headers=headers, media_type=picture.media_type)
-    return await image_response(picture, use, headers)
+    return await image_response(picture, use, visit, headers)
 
 
 def find(name: str, digest: str, use: Services) -> PublishedModel:

@@ -2,52 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse
+from sse_starlette import EventSourceResponse
 
+from app.auth import Known, Trains
 from app.datasets import dataset_names
-from app.drawings import ring
 from app.errors import Conflict, InvalidRequest, NotFound
+from app.events import events_response, position_after
+from app.idempotency import Repeatable
+from app.queueing import queue_job
 from app.schemas import Listing, TrainBody
 from app.services import Use
-from contract.jobs import Job, JobFinishedError, JobStatus, NameTakenError
+from app.webhooks import checked_webhook
+from contract.jobs import Job, JobFinishedError, JobStatus
 from contract.messages import DrawRequest, TrainRequest
-from contract.queue import TRAIN_TASK
 
 router = APIRouter(tags=["jobs"])
 
 
 @router.post("/train", status_code=202, summary="Train a model")
-def train(body: TrainBody, response: Response, use: Use) -> Job:
+def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats: Repeatable) -> Job:
     r"""Queues a training on an uploaded dataset; when it succeeds, its model can be drawn with.
 
     curl -d '{"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 100}' \
              -H 'Content-Type: application/json' localhost:8000/train
     """
+    settled = repeats.settle(use.jobs.redis, body.model_dump_json(exclude_unset=True))
+    response.headers["Location"] = f"/jobs/{settled.id}"
+    with suppress(KeyError):
+        return use.jobs.get(settled.id)
+    webhook = checked_webhook(body.webhook, is_job=True, settings=use.settings)
     if body.dataset not in dataset_names(use.settings):
         raise InvalidRequest(f"dataset: there is no {body.dataset!r}, GET /datasets lists what there is")
     if body.kimg > use.settings.max_kimg:
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
     if body.name == "default" or body.name in {model.name for model in use.library.list()}:
         raise Conflict(f"there is a model {body.name!r} already: choose another name")
-    try:
-        job_id = use.jobs.create(TrainRequest(**body.model_dump()))
-    except NameTakenError:
-        raise Conflict(f"a training is making {body.name!r} already: choose another name") from None
-    ring(TRAIN_TASK, job_id, use)
-    response.headers["Location"] = f"/jobs/{job_id}"
-    return use.jobs.get(job_id)
+    request = TrainRequest(**body.model_dump(exclude={"webhook"}))
+    return queue_job(request, settled.id, webhook, use, client)
 
 
 @router.get("/jobs", summary="List jobs")
 def listing(
-    use: Use, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+    use: Use, client: Known, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
 ) -> Listing[Job]:
-    """Jobs, newest first, a page at a time."""
+    """Your jobs, newest first, a page at a time."""
     try:
-        jobs = use.jobs.list(limit + 1, cursor)
+        jobs = use.jobs.list(limit + 1, cursor, owner=None if client.sees_all else client.id)
     except KeyError:
         raise InvalidRequest("cursor: unknown, begin again without one") from None
     more = len(jobs) > limit
@@ -55,12 +61,43 @@ def listing(
 
 
 @router.get("/jobs/{job_id}", summary="One job")
-def one(job_id: str, use: Use) -> Job:
+def one(job_id: str, use: Use, client: Known) -> Job:
     """Status and progress."""
     try:
-        return use.jobs.get(job_id)
+        job = use.jobs.get(job_id)
     except KeyError:
         raise no_job(job_id) from None
+    if not client.sees(job):
+        raise no_job(job_id)
+    return job
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="A job's events, as they come",
+    response_class=EventSourceResponse,
+    responses={
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "description": "server-sent events: `status`, `progress`, `cancel-asked`; at last `end`",
+        },
+        400: {"description": "Last-Event-ID is no event's id"},
+        404: {"description": "no such job"},
+    },
+)
+async def events(
+    job_id: str, use: Use, client: Known, last_event_id: Annotated[str | None, Header()] = None
+) -> EventSourceResponse:
+    """All of them from the first on, or those after ``Last-Event-ID``; also when the job has ended.
+
+    curl -N localhost:8000/jobs/0e26.../events
+
+    The newest 1,000 are kept: where some are missing there is an event `gap`. Stop reading at `end`; a
+    browser's EventSource would connect again.
+    """
+    position = position_after(last_event_id)
+    await asyncio.to_thread(one, job_id, use, client)
+    return events_response(use.events, job_id, position)
 
 
 @router.head("/jobs/{job_id}/result", include_in_schema=False)
@@ -73,9 +110,9 @@ def one(job_id: str, use: Use) -> Job:
         409: {"description": "it has not succeeded, or is a training"},
     },
 )
-def result(job_id: str, use: Use) -> FileResponse:
+def result(job_id: str, use: Use, client: Known) -> FileResponse:
     """The bytes that the same request without ``Prefer: respond-async`` is answered with."""
-    job = one(job_id, use)
+    job = one(job_id, use, client)
     if job.kind != DrawRequest.KIND:
         raise Conflict(f"job {job_id} is a training: draw with the model that it makes")
     if job.status is not JobStatus.SUCCEEDED or job.result is None:
@@ -88,12 +125,11 @@ def result(job_id: str, use: Use) -> FileResponse:
 
 
 @router.delete("/jobs/{job_id}", status_code=202, summary="Cancel a job")
-def cancel(job_id: str, use: Use) -> Job:
+def cancel(job_id: str, use: Use, client: Known) -> Job:
     """A queued job is cancelled at once; a running one within seconds."""
+    one(job_id, use, client)
     try:
         use.jobs.request_cancel(job_id)
-    except KeyError:
-        raise no_job(job_id) from None
     except JobFinishedError:
         raise Conflict(f"job {job_id} has ended: there is nothing to cancel") from None
     return use.jobs.get(job_id)

@@ -27,7 +27,9 @@ def said_by(service: Service) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_everything(tmp_path: Path, number: int) -> None:
     service = Service.start(tmp_path)
-    assert len(service.processes()) >= 6  # up, Valkey and its keeper, two workers, the API
+    assert len(service.processes()) >= 8  # up, two Valkeys and their keepers, two workers, the API
+    kept = {name: (tmp_path / "var" / name / "appendonlydir").exists() for name in ("valkey", "valkey-bytes")}
+    assert kept == {"valkey": True, "valkey-bytes": False}  # jobs are written down, image bytes are not
     assert service.stop(number) < 10
     assert service.process.returncode == 0
     with socket.socket() as probe:

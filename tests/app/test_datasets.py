@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -143,3 +145,17 @@ async def test_missing_or_unknown_fields_are_422(api: Api) -> None:
 @pytest.mark.parametrize("path", ["nobody", "..%2f..%2fetc", "%2e%2e", "a%00b", ".incoming-1"])
 async def test_unknown_datasets_are_404(api: Api, path: str) -> None:
     refused(await api.http.get(f"/datasets/{path}"), 404)
+
+
+async def test_what_a_died_process_left_of_an_upload_is_removed(start: Start, tmp_path: Path) -> None:
+    """By the next process that starts, and by the next upload; one that is under way stays."""
+    ages = {".incoming-died": 5000, ".incoming-coming": 5}
+    for name, age in ages.items():
+        (tmp_path / "var/datasets" / name).mkdir(parents=True)
+        os.utime(tmp_path / "var/datasets" / name, (time.time() - age,) * 2)
+    api = await start()
+    left = tmp_path / "var/datasets"
+    assert [path.name for path in left.iterdir()] == [".incoming-coming"]
+    os.utime(left / ".incoming-coming", (time.time() - 5000,) * 2)
+    assert (await upload(api, zip_of(PICTURES))).status_code == 201  # type: ignore[attr-defined]
+    assert [path.name for path in left.iterdir()] == ["cats"]

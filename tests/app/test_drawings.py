@@ -87,16 +87,6 @@ async def test_what_is_wrong_is_told_before_it_is_a_job(api: Api) -> None:
     assert (await api.http.get("/jobs")).json()["items"] == []
 
 
-async def test_a_job_that_nobody_hears_of_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError("no broker")
-
-    monkeypatch.setattr(api.services.celery, "send_task", fail)
-    refused(await api.http.post("/generate", json={}, headers=ASYNC), 503, "Redis")
-    (job,) = (await api.http.get("/jobs")).json()["items"]
-    assert job["status"] == "cancelled"
-
-
 async def test_a_cancelled_or_unknown_job_has_no_file(api: Api) -> None:
     job = (await api.http.post("/generate", json={}, headers=ASYNC)).json()
     await api.http.delete(f"/jobs/{job['id']}")

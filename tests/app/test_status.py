@@ -19,9 +19,10 @@ async def test_readyz_says_what_is_missing(start: Start) -> None:
     answer = await api.http.get("/readyz")
     assert (answer.status_code, answer.json()["redis"]) == (503, True)
     assert "image worker" in answer.json()["missing"][0]
-    api = await start(alive=False, redis_url="redis://127.0.0.1:1/0")
-    answer = await api.http.get("/readyz")
-    assert (answer.status_code, answer.json()["redis"]) == (503, False)
+    for away in ("redis_url", "bytes_redis_url"):
+        api = await start(alive=False, **{away: "redis://127.0.0.1:1/0"})
+        answer = await api.http.get("/readyz")
+        assert (answer.status_code, answer.json()["redis"]) == (503, False)
 
 
 async def test_the_page_and_its_parts_are_served_from_here(api: Api) -> None:

@@ -61,16 +61,19 @@ def in_parts(batch: ImageBatch) -> list[Frame]:
     (item,) = batch.items
     meta = {"queue": 0, "batch": 1, "render": 0}
     data = [
-        Frame(item.id, Kind.DATA, b"%d;" % n, {"at": [n, 0, 1]} | (meta if n == 0 else {})) for n in range(3)
+        Frame(item.id, Kind.DATA, b"%d;" % n, {"at": [n, 0, 1]} | (meta if n == 0 else {}), 2 * n)
+        for n in range(3)
     ]
-    return [*data, Frame(item.id, Kind.LAST, b"%d" % item.seed)]
+    return [*data, Frame(item.id, Kind.LAST, b"%d" % item.seed, start=6)]
 
 
 async def test_large_images_come_one_after_the_other(api: Api, redis: Redis) -> None:
     api.painter.answer = in_parts
     answer = await api.http.post("/generate", json={"seeds": [5, 6], "resolution": 2048})
     assert entries(answer.content) == {"seed0005.png": b"0;1;2;5", "seed0006.png": b"0;1;2;6"}
-    assert redis.keys("*") == [keys.workers(GENERATE)]  # nothing is left behind
+    assert sorted(redis.keys("*")) == sorted(
+        [keys.workers(GENERATE), keys.GATES, keys.REAPER]
+    )  # nothing is left behind
 
 
 @pytest.mark.parametrize("resolution", [64, 2048])

@@ -6,6 +6,7 @@ from redis import Redis
 from contract import job_machine, keys
 from contract.jobs import Beat, Claim, JobFinishedError, JobStatus, JobStore, NameTakenError
 from contract.messages import TrainRequest
+from contract.webhooks import WebhookQueue
 
 
 @pytest.fixture
@@ -204,3 +205,56 @@ def test_jobs_are_listed_newest_first_in_pages(store: JobStore) -> None:
     first = [job.id for job in store.list(3)]
     assert first == ids[:1:-1]
     assert [job.id for job in store.list(3, before=first[-1])] == [ids[1], ids[0]]
+
+
+def test_each_owners_jobs_are_listed_in_pages_of_their_own(store: JobStore) -> None:
+    ids = [store.create(request(f"cats{i}"), owner="ab"[i % 2]) for i in range(7)]
+    mine = ids[::-2]  # of "a", newest first
+    assert [store.get(i).owner for i in mine] == ["a"] * 4
+    first = store.list(3, owner="a")
+    assert [job.id for job in first] == mine[:3]
+    assert [job.id for job in store.list(3, before=first[-1].id, owner="a")] == mine[3:]
+    with pytest.raises(KeyError):
+        store.list(3, before=ids[1], owner="a")  # not theirs
+    assert len(store.list(100)) == 7
+    assert store.list(3, owner="nobody") == []
+
+
+def test_an_owner_and_a_webhook_are_kept_but_not_shown(store: JobStore) -> None:
+    job = store.get(store.create(request(), owner="me", webhook="https://example.org/secret"))
+    assert (job.owner, job.webhook) == ("me", "https://example.org/secret")
+    assert not {"owner", "webhook"} & set(job.model_dump())
+    assert store.get(store.create(request("dogs"))).owner == "anonymous"
+
+
+def test_long_after_its_end_nothing_is_left_of_a_job(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    job_id = store.create(request(), owner="me", webhook="https://example.org")
+    store.fail(claimed(store, job_id), "no")
+    (attempt,) = WebhookQueue(redis).claim(1)
+    WebhookQueue(redis).bury(attempt, "nobody there")
+    unfinished = store.create(request("dogs"), owner="you")
+    other = store.create(request("mice"), owner="me")
+    claimed(store, other)
+    store.request_cancel(store.create(request("rats"), webhook="https://example.org"))
+    assert store.forget() == []
+    monkeypatch.setattr(job_machine, "KEEP_SECONDS", 0)
+    assert job_id in store.forget()
+    assert store.forget() == []
+    with pytest.raises(KeyError):
+        store.get(job_id)
+    assert [job.id for job in store.list(10)] == [other, unfinished]
+    assert [job.id for job in store.list(10, owner="me")] == [other]
+    for running in (unfinished, other):
+        store.request_cancel(running)
+    claim = Claim(other, 1, request("mice"))
+    store.cancelled(claim)
+    store.forget()
+    assert redis.keys("vitgan:*") == []
+
+
+def test_a_page_leaves_out_what_is_forgotten_meanwhile(store: JobStore, redis: Redis) -> None:
+    ids = [store.create(request(f"cats{i}")) for i in range(3)]
+    redis.delete(keys.job(ids[1]))
+    assert [job.id for job in store.list(3)] == [ids[2], ids[0]]

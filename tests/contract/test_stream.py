@@ -13,7 +13,7 @@ ID = "0123456789abcdef" * 2
     "frame",
     [
         Frame(ID, Kind.DATA, b"\x00\xff" * 1000),
-        Frame(ID, Kind.LAST, b"", {"queue": 0.5, "batch": 3}),
+        Frame(ID, Kind.LAST, b"", {"queue": 0.5, "batch": 3}, 2**40),
         Frame(ID, Kind.ERROR, meta={"code": "internal"}),
     ],
 )
@@ -22,7 +22,7 @@ def test_a_frame_survives_the_wire(frame: Frame) -> None:
 
 
 def with_meta(meta: bytes, length: int | None = None) -> bytes:
-    return b"\0" * 17 + struct.pack(">H", len(meta) if length is None else length) + meta
+    return b"\0" * 25 + struct.pack(">H", len(meta) if length is None else length) + meta
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def with_meta(meta: bytes, length: int | None = None) -> bytes:
     [
         b"",
         b"short",
-        b"\0" * 16 + b"\x09\0\0",
+        b"\0" * 16 + b"\x09" + b"\0" * 10,
         with_meta(b"[]"),
         with_meta(b"null"),
         with_meta(b"{}", length=9),  # the rest of it is missing

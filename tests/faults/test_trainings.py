@@ -16,6 +16,7 @@ from contract.models import WEIGHTS
 from contract.queue import TRAIN, TRAIN_TASK, make_celery
 from tests.acceptance.processes import Processes, until
 from tests.conftest import write_pictures
+from tests.faults.stack import children, is_gone
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -36,18 +37,6 @@ def wait(store: JobStore, job_id: str, *status: JobStatus, seconds: float = 150)
 
 def has_checkpoint(folder: Path, job_id: str) -> bool:
     return any((folder / "runs" / job_id).glob("*/checkpoint-*.pt"))
-
-
-def children(pid: int) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @pytest.fixture(scope="module")

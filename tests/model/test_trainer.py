@@ -159,6 +159,19 @@ def test_the_mapping_network_learns_at_its_own_rate(tiny: Config, noise: Picture
     assert moved["blocks.0.mlp.0.weight"] == pytest.approx(rate, rel=0.05)
 
 
+def test_the_generator_learns_at_its_own_rate(tiny: Config, noise: Pictures) -> None:
+    trainer = Trainer(tiny.with_setting("training.generator_rate=0.25"), seed=0, device=CPU)
+    networks = (trainer.generator, trainer.discriminator)
+    before = [copy.deepcopy(network.state_dict()) for network in networks]
+    trainer.step(noise)
+    moved = [
+        max(float((parameter.detach() - old[name]).abs().max()) for name, parameter in net.named_parameters())
+        for net, old in zip(networks, before, strict=True)
+    ]
+    rate = tiny.training.learning_rate
+    assert moved == pytest.approx([rate / 4, rate], rel=0.05)
+
+
 def test_warm_up_raises_the_rate(tiny: Config, noise: Pictures) -> None:
     trainer = Trainer(tiny.with_setting("training.warmup_kimg=0.016"), seed=0, device=CPU)
     rates = []

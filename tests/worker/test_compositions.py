@@ -119,7 +119,10 @@ def order(what: Grid | Walk, model: PublishedModel, **more: Any) -> Composition:
 
 
 def replies(redis: Redis, raw: Redis) -> list[Frame]:
-    return [Frame.decode(data) for data in raw.lrange(keys.replies("api"), 0, -1)]  # type: ignore[union-attr]
+    """All but the first one, which says who has taken the order."""
+    frames = [Frame.decode(data) for data in raw.lrange(keys.replies("api"), 0, -1)]  # type: ignore[union-attr]
+    assert frames[0].kind is Kind.TAKEN
+    return frames[1:]
 
 
 @pytest.mark.parametrize("what", [grid(), walk(), walk(format="webp")])

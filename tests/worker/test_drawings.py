@@ -6,17 +6,19 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
+from redis import TimeoutError as RedisTimeout
 
 from contract import job_machine
-from contract.jobs import JobStatus, JobStore
+from contract.jobs import Asked, Claim, JobStatus, JobStore
 from contract.messages import DrawRequest, Form, Grid, Images, Side, Walk
 from contract.models import PublishedModel
 from worker import drawings
 from worker.compositions import image_pieces, pieces
-from worker.drawings import run_drawing, sweep
+from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine
 from worker.settings import WorkerSettings
 
@@ -183,9 +185,51 @@ def test_a_stopping_worker_claims_nothing(
     assert store.get(job_id).attempts == 0
 
 
-def test_old_files_are_swept(tmp_path: Path) -> None:
-    for name, age in (("old.png", 100), ("new.png", 1)):
-        (tmp_path / name).write_bytes(b"x")
-        os.utime(tmp_path / name, (time.time() - age,) * 2)
-    sweep(tmp_path, 50)
-    assert [path.name for path in tmp_path.iterdir()] == ["new.png"]
+def test_old_results_and_what_died_of_others_are_swept(
+    engine: Engine, tiny: PublishedModel, store: JobStore, settings: WorkerSettings
+) -> None:
+    settings.results_dir.mkdir(parents=True)
+    ages = {"old.png": 90_000, "new.png": 5_000, "died.1.part": 5_000, "drawn.1.part": 50}
+    for name, age in ages.items():
+        (settings.results_dir / name).write_bytes(b"x")
+        os.utime(settings.results_dir / name, (time.time() - age,) * 2)
+    sweep_results(settings)
+    assert sorted(path.name for path in settings.results_dir.iterdir()) == ["drawn.1.part", "new.png"]
+
+
+def test_whoever_takes_over_removes_what_was_begun(
+    engine: Engine, tiny: PublishedModel, store: JobStore, settings: WorkerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(job_machine, "LEASE_SECONDS", -1)
+    monkeypatch.setattr(job_machine, "PAUSE_SECONDS", -1)
+    job_id = store.create(request(tiny, Images(seeds=(7,), **SIDES)))  # type: ignore[arg-type]
+    assert store.claim(job_id, DrawRequest) is not None
+    settings.results_dir.mkdir(parents=True)
+    (settings.results_dir / f"{job_id}.1.part").write_bytes(b"half")
+    assert store.reap() == [job_id]
+    run_drawing(job_id, store, engine, settings, threading.Event())
+    assert [path.name for path in settings.results_dir.iterdir()] == [f"{job_id}.png"]
+
+
+class DeafStore(JobStore):
+    """Redis answers an end's first words with a time-out."""
+
+    deaf = 2
+
+    def succeed(self, claim: Claim[Asked], result: dict[str, Any]) -> bool:
+        self.deaf -= 1
+        if self.deaf >= 0:
+            raise RedisTimeout
+        return super().succeed(claim, result)
+
+
+def test_an_outage_at_its_end_does_not_make_it_fail(
+    engine: Engine, tiny: PublishedModel, redis: Redis, settings: WorkerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("worker.telling.RETRY_SECONDS", 0.01)
+    store = DeafStore(redis)
+    job_id = store.create(request(tiny, Images(seeds=(7,), **SIDES)))  # type: ignore[arg-type]
+    run_drawing(job_id, store, engine, settings, threading.Event())
+    assert (store.get(job_id).status, store.deaf) == (JobStatus.SUCCEEDED, -1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,10 +12,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from contract import keys
 from contract.jobs import Job, JobStatus, JobStore
 from contract.messages import TrainRequest
 from contract.models import ModelLibrary
 from tests.conftest import write_pictures
+from tests.faults.stack import children
+from worker import trainer
 from worker.settings import WorkerSettings
 from worker.trainer import run_job
 
@@ -88,6 +94,40 @@ def test_a_cancelled_training_stops_and_publishes_nothing(store: JobStore, setti
     assert ModelLibrary(settings.trained_models_dir).list() == []
 
 
+DEAF = """
+import json, signal, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+print(json.dumps({"kimg": 1}), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def deaf(store: JobStore, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """A training under way that hears no signal."""
+    monkeypatch.setattr(trainer, "command", lambda *_: [sys.executable, "-c", DEAF])
+    running = Running(store.create(request(kimg=1)), store, settings)
+    running.until_progress()
+    return running
+
+
+def test_a_cancelled_training_that_hears_nothing_is_killed(deaf: Running, store: JobStore) -> None:
+    store.request_cancel(deaf.job_id)
+    started = time.monotonic()
+    assert deaf.end().status is JobStatus.CANCELLED
+    assert time.monotonic() - started < 4  # a beat, two seconds of patience
+
+
+def test_a_lost_training_that_hears_nothing_is_killed(deaf: Running, store: JobStore, redis: Redis) -> None:
+    while not store.reap():
+        redis.zadd(keys.JOBS_RUNNING, {deaf.job_id: 0})  # its lease has run out, unless it beats just now
+    started = time.monotonic()
+    assert deaf.end().status is JobStatus.QUEUED
+    assert time.monotonic() - started < 4
+    assert not deaf.ring_again  # the reaper rings
+
+
 def test_a_stopped_worker_gives_the_job_back_and_the_next_one_resumes(
     store: JobStore, settings: WorkerSettings
 ) -> None:
@@ -116,3 +156,15 @@ def test_a_stopping_worker_claims_nothing(store: JobStore, settings: WorkerSetti
     stopping.set()
     assert run_job(job_id, store, settings, stopping)
     assert store.get(job_id).attempts == 0
+
+
+def test_a_training_that_is_killed_is_tried_again_like_one_whose_worker_was_lost(
+    store: JobStore, settings: WorkerSettings
+) -> None:
+    """Its lease runs out; it does not fail at the first time that memory was short."""
+    running = Running(store.create(request(kimg=1000)), store, settings)
+    running.until_progress()
+    (training,) = children(os.getpid(), "train")
+    os.kill(training, signal.SIGKILL)
+    job = running.end()
+    assert (job.status, job.error, running.ring_again) == (JobStatus.RUNNING, None, False)

@@ -1,0 +1,56 @@
+"""Jobs are let in up to a bound, and rung for later if Redis is away for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.auth import Client
+from app.errors import QuotaUsed
+from app.queueing import queue_job
+from contract.jobs import JobStatus
+from contract.messages import TrainRequest
+from tests.app.conftest import Api, Start
+from tests.app.test_generate import refused
+
+ASYNC = {"Prefer": "respond-async"}
+
+
+async def test_more_jobs_than_may_wait_are_refused(start: Start) -> None:
+    api = await start(max_queued_jobs=3)
+    calls = [api.http.post("/generate", json={"seed": n}, headers=ASYNC) for n in range(10)]
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status_code for answer in answers) == [202] * 3 + [503] * 7
+    told = next(answer for answer in answers if answer.status_code == 503)
+    refused(told, 503, "3 jobs are waiting already")
+    assert int(told.headers["retry-after"]) >= 1
+    job = api.services.jobs.list(1)[0]
+    await api.http.delete(f"/jobs/{job.id}")
+    assert (await api.http.post("/generate", json={}, headers=ASYNC)).status_code == 202
+
+
+async def test_a_client_has_so_many_unfinished_jobs(api: Api) -> None:
+    client = Client("a", "a", frozenset(), max_jobs=2)
+
+    def ask(name: str, of: Client = client) -> str:
+        request = TrainRequest(dataset="d", preset="vitgan-ti-32", name=name, kimg=1, seed=0)
+        return queue_job(request, (name * 32)[:32], None, api.services, of).id
+
+    first, _ = ask("a"), ask("b")
+    with pytest.raises(QuotaUsed, match="2 unfinished jobs"):
+        ask("c")
+    ask("d", Client("other", "other", frozenset(), max_jobs=2))
+    api.services.jobs.request_cancel(first)
+    ask("c")
+
+
+async def test_a_job_that_nobody_could_be_told_of_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*told: object) -> None:
+        raise OSError("no broker")
+
+    monkeypatch.setattr(api.services.celery, "send_task", away)
+    answer = await api.http.post("/generate", json={}, headers=ASYNC)
+    assert answer.status_code == 202
+    job = api.services.jobs.get(answer.json()["id"])
+    assert job.status is JobStatus.QUEUED  # the reaper rings for it

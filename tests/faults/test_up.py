@@ -1,0 +1,60 @@
+"""``vitgan up`` under faults: whatever of it is killed is started again, and the service goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.conftest import Service
+from tests.acceptance.processes import until
+from tests.faults.stack import children, command_of
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+
+def parts(service: Service) -> dict[str, int]:
+    """Process ids by command: valkey, worker, trainer, api."""
+    return {command_of(pid)[3]: pid for pid in children(service.process.pid) if len(command_of(pid)) > 3}
+
+
+def draws(service: Service) -> bool:
+    try:
+        with service.http() as http:
+            return http.post("/generate", json={"seed": 1, "resolution": 64}).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_whatever_is_killed_is_started_again(tmp_path: Path) -> None:
+    """Each process in turn, and Valkey's server below its keeper. Jobs and images are there afterwards."""
+    service = Service.start(tmp_path)
+    with service.http() as http:
+        asked = http.post(
+            "/generate", json={"seed": 3, "resolution": 64}, headers={"Prefer": "respond-async"}
+        )
+        job = asked.headers["location"]
+        until(lambda: http.get(job).json()["status"] == "succeeded", 20)
+    before = parts(service)
+    (server,) = children(before["valkey"])
+    for pid in (before["worker"], before["trainer"], before["api"], server):
+        os.kill(pid, signal.SIGKILL)
+    until(
+        lambda: (
+            set(parts(service)) == set(before) and not set(parts(service).values()) & set(before.values())
+        ),
+        30,
+    )
+    until(lambda: draws(service), 60)
+    with service.http() as http:
+        assert http.get(job).json()["status"] == "succeeded"
+        assert http.get(f"{job}/result").status_code == 200
+        until(lambda: http.get("/readyz").json()["training_workers"] == 1, 60)
+    assert service.stop() < 10
+    assert service.process.returncode == 0
+    for name in ("image-worker", "training-worker", "api", "valkey"):
+        assert f"vitgan up: {name} is started again" in service.said
+    assert "image-worker ended (by signal 9): it is started again in 0.5 s" in service.said
