@@ -89,7 +89,7 @@ def load_generator(folder: Path) -> Generator:
         _check_fit(shape, weights)
         generator = Generator(shape)
         generator.load_state_dict(weights)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, SafetensorError) as error:
         raise ValueError(f"{folder} is no readable model: {error}") from error
     return generator.eval().requires_grad_(False)
 

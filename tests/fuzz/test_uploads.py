@@ -24,7 +24,11 @@ from tests.conftest import png, zip_of
 from tests.fuzz.conftest import tried
 from tests.fuzz.mutation import mutated
 
-pytestmark = [pytest.mark.fuzz, pytest.mark.filterwarnings("ignore::UserWarning")]  # Pillow's
+pytestmark = [  # Pillow warns of much that it goes on with; our own limits are below those of its warnings
+    pytest.mark.fuzz,
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
+]
 FUZZ = settings.get_profile("fuzz")
 LIMITS = AppSettings(
     max_members=1000, max_unpacked_bytes=10_000_000, max_picture_bytes=1_000_000, max_picture_pixels=1_000_000

@@ -122,6 +122,7 @@ BREAKAGES = {
     "a width that no memory holds": lambda folder: reshaped(folder, "width", 16_384),
     "a depth without end": lambda folder: reshaped(folder, "blocks", 10**9),
     "a resolution without end": lambda folder: reshaped(folder, "resolution", 10**9),
+    "a number that no float holds": lambda folder: reshaped(folder, "fourier_std", 10**400),
     "config too deep": lambda folder: (folder / "config.json").write_text("[" * 100_000),
     "config in no UTF-8": lambda folder: (folder / "config.json").write_bytes(b"\xff"),
     "weights of another kind": lambda folder: save_file(
