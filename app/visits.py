@@ -53,7 +53,7 @@ def preferences(request: Request) -> dict[str, str]:
     return found
 
 
-def visit(request: Request, client: Known) -> Visit:
+async def visit(request: Request, client: Known) -> Visit:
     """The request's client. ``Prefer: wait=10`` says that it waits ten seconds for an image to begin."""
     wait = preferences(request).get("wait", "")
     seconds = float(wait) if re.fullmatch(r"[1-9]\d{0,8}", wait) else None

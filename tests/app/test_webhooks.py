@@ -1,20 +1,11 @@
-"""Webhooks to a small real server: signed, tried again, given up, and never into private networks."""
+"""Webhooks to a small real server: signed, tried again, given up."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import json
 import re
-import shutil
-import socket
-import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,67 +13,16 @@ import httpx
 import pytest
 from redis import Redis
 
-from app import addresses, webhooks
+from app import webhooks
 from app.settings import AppSettings
 from app.webhooks import outcome_of, retry_after
 from contract import keys
 from contract.jobs import JobStore
-from contract.messages import DrawRequest, Images, Side
 from tests.app.conftest import Api, Start
+from tests.app.receiver import SECRET, Receiver, ended, given_up, listening, soon
 from tests.app.test_generate import refused
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "jobs.md"
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-SIDE = Side.whole(8)
-REQUEST = DrawRequest(model="m", digest="d", what=Images(seeds=(1,), truncation=1, columns=SIDE, rows=SIDE))
-
-
-@dataclass
-class Post:
-    """What a receiver was sent."""
-
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass
-class Receiver:
-    """A server on loopback that answers one status line and headers after the other, then 204."""
-
-    answers: list[str] = field(default_factory=list)
-    posts: list[Post] = field(default_factory=list)
-    port: int = 0
-    connections: int = 0
-
-    def url(self, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}/hook?x=1"
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            first, *lines = head.strip().split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-            body = await reader.readexactly(int(headers["content-length"]))
-            self.posts.append(Post(first.split()[1], headers, body))
-            answer = self.answers.pop(0) if self.answers else "204 No Content"
-            if answer == "silence":
-                await reader.read()  # until the other side gives up
-            writer.write(f"HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n".encode())
-            await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def listening(receiver: Receiver, host: str = "127.0.0.1", **more: Any) -> AsyncIterator[Receiver]:
-    server = await asyncio.start_server(receiver.serve, host, 0, **more)
-    receiver.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield receiver
 
 
 @pytest.fixture
@@ -96,31 +36,6 @@ async def api(start: Start, monkeypatch: pytest.MonkeyPatch) -> Api:
     monkeypatch.setattr(webhooks, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(webhooks, "FIRST_PAUSE", 0.05)
     return await start(webhook_secret=SECRET, webhook_allow_private=True, webhook_attempts=3)
-
-
-async def soon(done: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 15
-    while not done():
-        assert time.monotonic() < ends, "waited in vain"
-        await asyncio.sleep(0.02)
-
-
-def ended(jobs: JobStore, url: str) -> str:
-    """A job that has failed and wants to be told of there."""
-    job_id = jobs.create(REQUEST, webhook=url)
-    claim = jobs.claim(job_id, DrawRequest)
-    assert claim is not None
-    assert jobs.fail(claim, "no")
-    return job_id
-
-
-async def given_up(api: Api, job_id: str) -> str:
-    """The reason, when it is there."""
-    await soon(lambda: api.services.jobs.redis.zscore(keys.WEBHOOKS_DEAD, job_id) is not None)
-    (letter,) = (await api.http.get("/webhooks/dead")).json()["items"]
-    assert letter["job_id"] == job_id
-    assert letter["died_at"] == pytest.approx(time.time(), abs=60)
-    return str(letter["reason"])
 
 
 def documented() -> Callable[[str, dict[str, str], bytes], None]:
@@ -232,94 +147,6 @@ async def test_one_that_does_not_answer_holds_up_no_other(
         await soon(lambda: len(receiver.posts) == 1)
         assert len(silent.posts) == 1  # still the first attempt
         assert await given_up(api, job_id) == "no answer in 0.5 s (attempt 3)"
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1",
-        "10.1.2.3",
-        "169.254.169.254",
-        "[::1]",
-        "localhost",
-        "[::ffff:127.0.0.1]",
-        "0.0.0.0",
-        "127.1",
-    ],
-)
-async def test_what_is_private_is_refused(start: Start, receiver: Receiver, host: str) -> None:
-    api = await start(webhook_secret=SECRET, webhook_attempts=1)
-    reason = await given_up(api, ended(api.services.jobs, receiver.url(host)))
-    assert "no public address" in reason
-    assert receiver.connections == 0
-
-
-async def test_a_host_with_a_private_address_among_others_is_refused(
-    start: Start, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = [ip_address("93.184.215.14"), ip_address("127.0.0.1")]
-    monkeypatch.setattr(addresses, "look_up", lambda *_: found)
-    api = await start(webhook_secret=SECRET, webhook_attempts=1)
-    reason = await given_up(api, ended(api.services.jobs, receiver.url("two.example")))
-    assert "127.0.0.1, which is no public address" in reason
-    assert receiver.connections == 0
-
-
-async def test_the_connection_goes_to_the_address_that_was_looked_at(
-    api: Api, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A name that the system cannot find: nobody looks a second time."""
-    looks: list[str] = []
-
-    def look(host: str, _: int) -> list[Any]:
-        looks.append(host)
-        return [ip_address("127.0.0.2"), ip_address("127.0.0.1")]  # nobody listens at the first
-
-    monkeypatch.setattr(addresses, "look_up", look)
-    ended(api.services.jobs, receiver.url("nowhere.invalid"))
-    await soon(lambda: len(receiver.posts) == 1)
-    assert looks == ["nowhere.invalid"]
-    assert receiver.posts[0].headers["host"] == f"nowhere.invalid:{receiver.port}"
-
-
-def has_ipv6() -> bool:
-    with socket.socket(socket.AF_INET6) as probe:
-        return probe.connect_ex(("::1", 9)) in (0, errno.ECONNREFUSED)
-
-
-@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
-async def test_ipv6_is_spoken(api: Api) -> None:
-    async with listening(Receiver(), "::1") as receiver:
-        ended(api.services.jobs, receiver.url("[::1]"))
-        await soon(lambda: len(receiver.posts) == 1)
-    assert receiver.posts[0].headers["host"] == f"[::1]:{receiver.port}"
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here to make a certificate with")
-@pytest.mark.parametrize(("name", "trusted"), [("hooks.example", True), ("other.example", False)])
-async def test_https_asks_for_the_names_certificate(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, trusted: bool
-) -> None:
-    pair = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
-    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=hooks.example"
-    subprocess.run(
-        ["openssl", *words.split(), "-addext", "subjectAltName=DNS:hooks.example", *pair],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-    monkeypatch.setattr(addresses, "look_up", lambda *_: [ip_address("127.0.0.1")])
-    tls, asked = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), []
-    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    tls.sni_callback = lambda _, server_name, __: asked.append(server_name)
-    api = await start(webhook_secret=SECRET, webhook_allow_private=True, webhook_attempts=1)
-    async with listening(Receiver(), ssl=tls) as receiver:
-        job_id = ended(api.services.jobs, receiver.url(name).replace("http", "https", 1))
-        if trusted:
-            await soon(lambda: len(receiver.posts) == 1)
-        else:
-            assert "CERTIFICATE_VERIFY_FAILED" in await given_up(api, job_id)
-            assert receiver.posts == []
-    assert asked == [name]
 
 
 async def test_what_ended_while_no_api_ran_is_told_when_one_does(

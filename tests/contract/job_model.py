@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 UNFINISHED = ("queued", "running")
+MOST_QUEUED, MOST_OPEN = 2, 3  # of a kind that wait, of an owner that are unfinished
 
 
 @dataclass
@@ -14,6 +15,7 @@ class ModelJob:
     id: str
     kind: str
     name: str
+    owner: str
     created_at: float
     due: float | None  # its doorbell rings then; None while it does not wait
     status: str = "queued"
@@ -46,8 +48,16 @@ class JobModel:
     def taken(self, name: str) -> bool:
         return any(job.name == name and job.status in UNFINISHED for job in self.jobs.values())
 
-    def create(self, job_id: str, kind: str, name: str) -> None:
-        self.jobs[job_id] = ModelJob(job_id, kind, name, created_at=self.now, due=self.now + 10)
+    def refuses(self, kind: str, name: str, owner: str) -> str | None:
+        """Why a new job is not taken: the error's name."""
+        if len(self.waiting(kind)) == MOST_QUEUED:
+            return "QueueFullError"
+        if sum(job.owner == owner and job.status in UNFINISHED for job in self.jobs.values()) == MOST_OPEN:
+            return "QuotaUsedError"
+        return "NameTakenError" if kind == "train" and self.taken(name) else None
+
+    def create(self, job_id: str, kind: str, name: str, owner: str) -> None:
+        self.jobs[job_id] = ModelJob(job_id, kind, name, owner, created_at=self.now, due=self.now + 10)
 
     def claim(self, job_id: str) -> int | None:
         """The fence, if it is to be had."""

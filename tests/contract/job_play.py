@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from contract import keys
-from contract.jobs import Claim, Job, JobFinishedError, JobStore, NameTakenError
+from contract.jobs import Claim, Job, JobFinishedError, JobStore, NotTakenError
 from contract.messages import COLOUR_PNG, DrawRequest, Images, Side, TrainRequest
-from tests.contract.job_model import UNFINISHED, JobModel
+from tests.contract.job_model import MOST_OPEN, MOST_QUEUED, UNFINISHED, JobModel
 from tests.contract.own_clock import CLOCK, OwnClock
 
 KINDS = {"train": TrainRequest, "draw": DrawRequest}
@@ -84,18 +85,31 @@ class JobMachine(RuleBasedStateMachine):
     # clients
 
     @precondition(lambda self: len(self.unfinished) < 4)
-    @rule(kind=st.sampled_from(sorted(KINDS)), name=st.sampled_from("ab"), wait=st.sampled_from((0.25, 0)))
-    def create(self, kind: str, name: str, wait: float = 0) -> None:
+    @rule(
+        kind=st.sampled_from(sorted(KINDS)), name=st.sampled_from("ab"), wait=st.sampled_from((0.25, 0)),
+        owner=st.sampled_from(("one", "other")),
+    )  # fmt: skip
+    def create(self, kind: str, name: str, wait: float = 0, owner: str = "one") -> None:
         self.pass_time(wait)
         request: TrainRequest | DrawRequest = DrawRequest(model="m", digest="d", what=DRAWING)
         if kind == "train":
             request = TrainRequest(dataset="d", preset="vitgan-ti-32", name=name, kimg=1, seed=0)
-        if kind == "train" and self.model.taken(name):
-            with pytest.raises(NameTakenError):
-                self.store.create(request)
+        bounds = {"most_queued": MOST_QUEUED, "most_open": MOST_OPEN}
+        if refusal := self.model.refuses(kind, name, owner):
+            with pytest.raises(NotTakenError) as told:
+                self.store.create(request, owner, **bounds)
+            assert told.type.__name__ == refusal
         else:
-            job_id = self.store.create(request)
-            self.model.create(job_id, kind, name if kind == "train" else job_id)
+            job_id = self.store.create(request, owner, **bounds)
+            self.model.create(job_id, kind, name if kind == "train" else job_id, owner)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(job_id=among("job_ids"))
+    def create_again(self, job_id: str) -> None:
+        """A request that is repeated: the job is there, whatever has become of it."""
+        job = self.model.jobs[job_id]
+        request = TrainRequest(dataset="d", preset="vitgan-ti-32", name=job.name[:1], kimg=1, seed=0)
+        assert self.store.create(request, job.owner, job_id=job_id, most_queued=0, most_open=0) == job_id
 
     @precondition(lambda self: self.unfinished)
     @rule(job_id=among("unfinished"))
@@ -274,6 +288,8 @@ class JobMachine(RuleBasedStateMachine):
         held = self.redis.hgetall(keys.JOB_NAMES)
         assert sorted(held.values()) == sorted(i for i, status in now.items() if status in UNFINISHED)  # type: ignore[union-attr]
         assert held == {self.model.jobs[i].name: i for i, status in now.items() if status in UNFINISHED}
+        owners = Counter(record["owner"] for _, record in self.records() if record["status"] in UNFINISHED)
+        assert self.redis.hgetall(keys.JOBS_OPEN) == {owner: str(n) for owner, n in owners.items()}
 
     def records(self) -> Iterator[tuple[str, dict[str, str]]]:
         pipe = self.redis.pipeline(transaction=False)
