@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import ANONYMOUS
+from app.errors import Forbidden, problem
 
 EXPOSED = (
     "ETag", "Link", "Location", "Retry-After", "Server-Timing", "X-Model", "X-Request-ID", "X-Seed",
@@ -65,7 +67,8 @@ class SecurityHeaders:
 class CrossOrigin:
     """Lets pages of any site read what lies under /iiif/, refusals too, as viewers need it (CORS).
 
-    Pages of ``origins`` may call all other routes as well; a key they must have like everybody.
+    Pages of ``origins`` may call all other routes as well; a key they must have like everybody. Other pages
+    change nothing here: a browser would send a form of theirs, an upload too, without asking first.
     """
 
     HEADERS: ClassVar = {
@@ -76,7 +79,7 @@ class CrossOrigin:
     }
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        self.app = app
+        self.app, self.origins = app, origins
         self.others = app
         if origins:
             self.others = CORSMiddleware(
@@ -97,5 +100,20 @@ class CrossOrigin:
 
         if scope["type"] == "http" and scope["path"].startswith(OPEN):
             await self.app(scope, receive, send_open)
+        elif scope["type"] == "http" and self._is_foreign(scope):
+            detail = (
+                "pages of other sites may change nothing here: the setting VITGAN_CORS_ORIGINS names sites"
+            )
+            answer = problem(Forbidden.status, Forbidden.title, detail, Request(scope))
+            await answer(scope, receive, send)
         else:
             await self.others(scope, receive, send)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Whether a page of a site that is not named sends what may change something, as its browser says."""
+        headers = Headers(scope=scope)
+        return (
+            scope["method"] not in ("GET", "HEAD", "OPTIONS")
+            and headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+            and not {"*", headers.get("origin")} & set(self.origins)
+        )
