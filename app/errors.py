@@ -19,6 +19,7 @@ ServiceError
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -192,7 +193,8 @@ def install(app: FastAPI) -> None:
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, ServiceError):
             return await refuse(request, error.__cause__)
-        answer = problem(error.status_code, error.detail, _framework_detail(error, request), request)
+        title = HTTPStatus(error.status_code).phrase
+        answer = problem(error.status_code, title, _framework_detail(error, request), request)
         answer.headers.update(error.headers or {})
         return answer
 
@@ -207,4 +209,6 @@ def _framework_detail(error: HTTPException, request: Request) -> str:
         return f"there is no {request.url.path}: see /docs for the routes"
     if error.status_code == 405:
         return f"{request.method} is not offered at {request.url.path}: see the Allow header"
+    if error.status_code == 400:
+        return f"the body is not what its Content-Type says: {error.detail}"
     return error.detail

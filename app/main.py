@@ -22,6 +22,7 @@ from app.coalesce import Coalescer, Publish
 from app.datasets import sweep_uploads
 from app.events import shared_client
 from app.middleware import BodyLimit, RequestId
+from app.openapi import describe_refusals
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
@@ -98,6 +99,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models):
         app.include_router(noun.router, responses=REFUSED)
     app.include_router(status.router)
+    describe_refusals(app)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
 
