@@ -28,10 +28,11 @@ class SecurityHeaders:
         "X-Frame-Options": "DENY",
         "Referrer-Policy": "no-referrer",
     }
-    POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    POLICY = f"{NOTHING}; style-src 'unsafe-inline'"  # a browser that shows a picture alone lays it out so
     # Swagger UI comes from a CDN, is started by a script in the page, and shows pictures as blobs.
     DOCS_POLICY = (
-        f"{POLICY}; connect-src 'self'; img-src 'self' data: blob: https://fastapi.tiangolo.com; "
+        f"{NOTHING}; connect-src 'self'; img-src 'self' data: blob: https://fastapi.tiangolo.com; "
         "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
         "style-src 'unsafe-inline' https://cdn.jsdelivr.net"
     )

@@ -151,6 +151,7 @@ async def test_scripts_run_on_the_page_and_the_documents_alone(api: Api) -> None
     assert "script-src" not in await policy("/nowhere")
     assert "https://cdn.jsdelivr.net" in await policy("/docs")
     assert "unsafe-inline" not in await policy("/")
+    assert (await policy("/images/default/1.png")).endswith("style-src 'unsafe-inline'")  # but no script
 
 
 async def test_pictures_may_be_shown_elsewhere_and_nothing_else(api: Api) -> None:
