@@ -76,7 +76,10 @@ def run_image_worker(settings: WorkerSettings) -> None:
     def compose(order: dict[str, Any]) -> None:
         draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE), late.is_set)
 
-    _run(celery, GENERATE, settings.slots, settings)
+    try:
+        _run(celery, GENERATE, settings.slots, settings)
+    finally:
+        drawings.shutdown()  # they stop at their next strip, while Python still lets them have threads
 
 
 def run_training_worker(settings: WorkerSettings) -> None:
