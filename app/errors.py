@@ -19,6 +19,7 @@ ServiceError
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis import RedisError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.metrics import REFUSALS
 
@@ -196,12 +198,22 @@ def install(app: FastAPI) -> None:
         title = HTTPStatus(error.status_code).phrase
         answer = problem(error.status_code, title, _framework_detail(error, request), request)
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_offered(request))
         return answer
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request %s failed", getattr(request.state, "request_id", "?"), exc_info=error)
         return await refuse(request, Internal("the service failed; it is not your request's fault"))
+
+
+def _offered(request: Request) -> Iterator[str]:
+    """The methods of all routes at that path; Starlette would name those of the first one alone."""
+    for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
+        asked = {**request.scope, "method": method}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+            yield method
 
 
 def _framework_detail(error: HTTPException, request: Request) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import redis.asyncio
 from celery import Celery
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -23,6 +23,7 @@ from app.datasets import sweep_uploads
 from app.events import shared_client
 from app.middleware import BodyLimit, RequestId
 from app.openapi import describe_refusals
+from app.queries import each_once
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
@@ -98,7 +99,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
     for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models):
-        app.include_router(noun.router, responses=REFUSED)
+        app.include_router(noun.router, responses=REFUSED, dependencies=[Depends(each_once)])
     app.include_router(status.router)
     describe_refusals(app)
     app.mount("/static", StaticFiles(directory=status.STATIC))

@@ -73,3 +73,31 @@ async def test_more_digits_than_python_reads_are_refused(api: Api) -> None:
     refused(await api.http.get(f"/images/{named}/{digits}.png"), 422, "seed")
     refused(await api.http.get(f"/iiif/3/{named}:{digits}/info.json"), 404, "seed")
     refused(await api.http.post("/generate", json={"seeds": digits}), 422, "0-15,20")
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/jobs/nobody", "GET, DELETE"),
+        ("/jobs/nobody/result", "GET, HEAD"),
+        ("/datasets", "GET, POST"),
+        ("/generate", "POST"),
+        ("/iiif/3/default:1/info.json", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_what_is_not_offered_is_405_and_says_what_is(api: Api, path: str, methods: str) -> None:
+    answer = await api.http.request("PUT", path)
+    refused(answer, 405, "PUT", "Allow")
+    assert answer.headers["allow"] == methods
+
+
+async def test_as_many_seeds_as_are_taken_fit_into_a_body(api: Api) -> None:
+    seeds = [2**32 - 1 - i for i in range(10_000)]
+    answer = await api.http.post("/generate", json={"seeds": seeds, "resolution": 16, "model": "nobody"})
+    refused(answer, 404, "nobody")
+    refused(await api.http.post("/generate", content=b" " * 300_000), 413, "body")
+
+
+@pytest.mark.parametrize("path", ["/jobs?limit=1&limit=2", "/images/default/1.png?resolution=8&resolution=9"])
+async def test_a_parameter_that_stands_there_twice_is_422(api: Api, path: str) -> None:
+    refused(await api.http.get(path), 422, "more than once", path.partition("?")[2].partition("=")[0])

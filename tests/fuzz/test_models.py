@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from contract.models import ModelLibrary
 from model.checkpoint import load_checkpoint, load_generator, save_checkpoint, save_model
 from model.generator import Generator
-from tests.fuzz.conftest import tried
+from tests.fuzz.conftest import PassedOver, tried
 from tests.fuzz.mutation import mutated
 from tests.model.conftest import TINY
 
@@ -40,10 +40,6 @@ def bent(tmp_path: Path, published: dict[str, bytes], name: str, data: bytes) ->
     for file, whole in (published | {name: data}).items():
         (folder / file).write_bytes(whole)
     return folder
-
-
-class PassedOver(Exception):
-    """Neither taken nor refused."""
 
 
 def used(folder: Path) -> None:
