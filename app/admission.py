@@ -15,7 +15,7 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -166,7 +166,7 @@ class Gate:
     async def close(self) -> None:
         """This process has nothing under way any more."""
         with contextlib.suppress(RedisError, OSError):  # it will be forgotten
-            await cast(Awaitable[int], self.redis.hdel(keys.GATES, self.id))
+            await self.redis.hdel(keys.GATES, self.id)
 
     async def _tell(self, asks: Sequence[_Ask]) -> None:
         rate, pixel_rate = self._rates()
