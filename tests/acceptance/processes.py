@@ -19,10 +19,11 @@ from tests.acceptance.conftest import free_port, stat
 class Processes:
     """An API and any number of image workers."""
 
-    def __init__(self, folder: Path, redis_url: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, **env: str) -> None:
         self.port = free_port()
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("VITGAN_", "REDIS_"))}
         self.env = clean | {"REDIS_URL": redis_url, "VITGAN_DATA_DIR": str(folder), "OMP_NUM_THREADS": "1"}
+        self.env |= env
         self.running: list[subprocess.Popen[bytes]] = []
         self.api = self.start("api", "--port", str(self.port))
 
@@ -63,10 +64,10 @@ class Processes:
 
 
 @contextmanager
-def service_of(workers: int, folder: Path, redis: Redis, redis_url: str) -> Iterator[Processes]:
+def service_of(workers: int, folder: Path, redis: Redis, redis_url: str, **env: str) -> Iterator[Processes]:
     """An API with so many image workers, ready."""
     redis.flushall()
-    processes = Processes(folder, redis_url)
+    processes = Processes(folder, redis_url, **env)
     try:
         for _ in range(workers):
             processes.start("worker")
