@@ -28,7 +28,7 @@ from tests.soak.stack import Stack
 from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, core_count, use_threads
 
-QUIET_SECONDS = 300
+QUIET_SECONDS = 90  # longer than a lease, a pause after a loss and a doorbell that rings again
 MODEL = "emoji-32"
 
 
@@ -81,11 +81,13 @@ class Audit:
         self.losses: list[str] = []
 
     def wait_until_quiet(self) -> None:
-        """Until every job has ended; those that have not by then are losses."""
-        ends = time.monotonic() + QUIET_SECONDS
-        while time.monotonic() < ends and self._unfinished():
+        """Until every job has ended; those of which nothing comes any more are losses."""
+        ends, before = time.monotonic() + QUIET_SECONDS, ""
+        while (jobs := self._unfinished()) and time.monotonic() < ends:
+            if (now := repr(jobs)) != before:
+                ends, before = time.monotonic() + QUIET_SECONDS, now
             time.sleep(1)
-        self.losses += [f"job {job.id} is {job.status}" for job in self._unfinished()]
+        self.losses += [f"{job.kind} {job.id} is {job.status}: {job!r}" for job in jobs]
 
     def look(self) -> None:
         """At everything."""
