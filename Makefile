@@ -3,8 +3,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
+MINUTES ?= 2
 
-.PHONY: up test test-faults test-fuzz test-large check bench train-demo clean
+.PHONY: up soak test test-faults test-fuzz test-large check bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
@@ -26,6 +27,9 @@ check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+soak: $(VENV)/.installed-dev  ## random load under random faults, then an audit: make soak MINUTES=10 SEED=1
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.installed-dev  ## speed, beside what the machine can do
 	@$(BIN)/python -m bench

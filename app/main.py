@@ -79,6 +79,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
             tasks.append(asyncio.create_task(Webhooks(services.jobs, settings, reaper.id).deliver_forever()))
         yield
         await end(tasks)
+        await services.gate.close()
         await patient.aclose()
         await quick.aclose()
         await services.events.aclose()

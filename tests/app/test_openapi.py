@@ -31,8 +31,8 @@ async def test_every_refusal_is_told_as_a_problem(schema: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "statuses"),
     [
-        ("post", "/generate", {"200", "202", "400", "404", "413", "422", "503"}),
-        ("post", "/datasets", {"201", "400", "409", "413", "422", "503"}),
+        ("post", "/generate", {"200", "202", "400", "401", "403", "404", "408", "413", "422", "503"}),
+        ("post", "/datasets", {"201", "400", "401", "403", "408", "409", "413", "422", "503"}),
         ("get", "/iiif/3/{identifier}/info.json", {"200", "307", "404"}),
         ("delete", "/jobs/{job_id}", {"202", "404", "409"}),
         ("get", "/models/{name}", {"200", "404"}),
