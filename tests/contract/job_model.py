@@ -98,7 +98,10 @@ class JobModel:
         job = self.jobs.get(job_id)
         if job is None or not job.held_by(fence):
             return False
-        self._queue(job, self.now)
+        if job.cancel:
+            self._finish(job, "cancelled")
+        else:
+            self._queue(job, self.now)
         return True
 
     def cancel(self, job_id: str) -> None:

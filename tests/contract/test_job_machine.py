@@ -57,6 +57,7 @@ FAULTS = {  # a script, what stands in it once, what stands there instead
     "a reaper trusts an old look": ("REAP", r"or tonumber.lease. > now", ""),
     "a reaped job keeps its fence": ("REAP", r"'fence', 1\)", "'fence', 0)"),
     "a loss more is allowed": ("REAP", "losses >= tonumber", "losses > tonumber"),
+    "a worker that stops forgets a cancel": ("RELEASE", "cancel == '1'", "false"),
     "a reaper forgets a cancel": ("REAP", "cancel == '1'", "false"),
     "a failed job keeps its name": ("REAP", "redis.call.'HDEL', names.*", ""),
     "an ended job counts on": ("FINISH", "open, owner, -1", "open, owner, 0"),
