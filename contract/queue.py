@@ -17,6 +17,7 @@ DRAW_TASK = "vitgan.draw"  # of the same queue: a doorbell that carries a job's 
 TRAIN_TASK = "vitgan.train"
 
 DOORBELLS = {"draw": DRAW_TASK, "train": TRAIN_TASK}  # by kind of job
+QUEUES = {"draw": GENERATE, "train": TRAIN}  # where they ring
 
 
 def make_celery(redis_url: str) -> Celery:

@@ -124,8 +124,18 @@ class Clients:
         async with self.trainings:
             name = f"m{rng.getrandbits(48):x}"
             body = {"dataset": "colours", "preset": "vitgan-ti-32", "name": name, "kimg": 0.128}
+            before = len(self.ledger.jobs)
             await self.job(http, rng, "training", "/train", body, {})
-            await asyncio.sleep(rng.uniform(5, 15))
+            for job in self.ledger.jobs[before:]:
+                await self.patience(http, rng, next(iter(job.ids)))
+
+    async def patience(self, http: aiohttp.ClientSession, rng: random.Random, job_id: str) -> None:
+        """Waits a while for a training's end: more of them would only queue up."""
+        for _ in range(30):
+            await asyncio.sleep(3)
+            status, data = await self.post(http, self.url(rng, f"/jobs/{job_id}"), method="GET")
+            if self.stopping or (status == 200 and json.loads(data)["finished_at"]):
+                return
 
     async def upload(self, http: aiohttp.ClientSession, rng: random.Random) -> None:
         name, count = f"d{rng.getrandbits(48):x}", rng.randrange(32, 80)
