@@ -3,8 +3,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
+MINUTES ?= 2
+SEED ?= 1
 
-.PHONY: up test test-faults test-large check bench train-demo clean
+.PHONY: up test test-faults test-large soak check bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
@@ -17,6 +19,9 @@ test-faults: $(VENV)/.installed-dev  ## processes killed, frozen and stopped, so
 
 test-large: $(VENV)/.installed-dev  ## the largest images, some minutes
 	@$(BIN)/pytest -m large -s
+
+soak: $(VENV)/.installed-dev  ## random load under random faults, then an audit: make soak MINUTES=10 SEED=1
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
 check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/ruff format --check .
