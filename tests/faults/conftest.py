@@ -25,7 +25,7 @@ def prepared(folder: Path) -> Path:
 def service(tmp_path: Path, redis: Redis, valkey_url: str) -> Iterator[Processes]:
     """An API; tests start the workers that they need. There is a dataset ``colours``."""
     with service_of(0, prepared(tmp_path), redis, valkey_url) as processes:
-        processes.env["VITGAN_TICK_KIMG"] = "0.2"
+        processes.env["VITGAN_TICK_KIMG"] = "0.1"
         processes.env["VITGAN_THREADS"] = "1"
         yield processes
 
