@@ -22,9 +22,6 @@ test-fuzz: $(VENV)/.installed-dev  ## some ten thousand bad inputs, a few minute
 test-large: $(VENV)/.installed-dev  ## the largest images, some minutes
 	@$(BIN)/pytest -m large -s
 
-soak: $(VENV)/.installed-dev  ## random load under random faults, then an audit: make soak MINUTES=10 SEED=1
-	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
-
 check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .

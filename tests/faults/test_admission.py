@@ -44,7 +44,6 @@ async def ask(ports: list[int], refused: asyncio.Event) -> list[httpx.Response]:
         return await asyncio.gather(*(one(number) for number in range(ASKED)))
 
 
-@pytest.mark.xfail(strict=False, reason="the bound is one of each API process, not of the whole service")
 def test_a_crowd_is_never_let_in_above_the_bound(tmp_path: Path, redis: Redis, valkey_url: str) -> None:
     """500 POSTs at once to two APIs while the worker is frozen: at most 50 wait, the others are refused.
 

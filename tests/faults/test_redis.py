@@ -171,7 +171,6 @@ def test_a_full_redis_refuses_and_recovers(stack: Processes, valkey: Valkey) -> 
     until(lambda: store.get(later).status is JobStatus.SUCCEEDED, 30)
 
 
-@pytest.mark.xfail(strict=False, reason="Idempotency-Key is not honoured yet")
 def test_a_request_that_is_sent_again_over_a_frozen_redis_is_one_job(
     stack: Processes, valkey: Valkey
 ) -> None:
