@@ -3,9 +3,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
+MINUTES ?= 2
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
-.PHONY: up test test-faults test-fuzz test-large check check-ops docs lock images version bench train-demo clean
+.PHONY: up soak test test-faults test-fuzz test-large check check-ops docs lock images version
+.PHONY: bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
@@ -42,6 +44,9 @@ images:  ## the images, with their version and commit on their labels; needs Doc
 
 version:  ## what pyproject.toml says, the one place
 	@echo $(VERSION)
+
+soak: $(VENV)/.installed-dev  ## random load under random faults, then an audit: make soak MINUTES=10 SEED=1
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.installed-dev  ## speed, beside what the machine can do
 	@$(BIN)/python -m bench

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import ANONYMOUS
+from app.errors import Forbidden, problem
 
 EXPOSED = (
     "ETag", "Link", "Location", "Retry-After", "Server-Timing", "X-Model", "X-Request-ID", "X-Seed",
@@ -26,10 +28,11 @@ class SecurityHeaders:
         "X-Frame-Options": "DENY",
         "Referrer-Policy": "no-referrer",
     }
-    POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    POLICY = f"{NOTHING}; style-src 'unsafe-inline'"  # a browser that shows a picture alone lays it out so
     # Swagger UI comes from a CDN, is started by a script in the page, and shows pictures as blobs.
     DOCS_POLICY = (
-        f"{POLICY}; connect-src 'self'; img-src 'self' data: blob: https://fastapi.tiangolo.com; "
+        f"{NOTHING}; connect-src 'self'; img-src 'self' data: blob: https://fastapi.tiangolo.com; "
         "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
         "style-src 'unsafe-inline' https://cdn.jsdelivr.net"
     )
@@ -65,7 +68,8 @@ class SecurityHeaders:
 class CrossOrigin:
     """Lets pages of any site read what lies under /iiif/, refusals too, as viewers need it (CORS).
 
-    Pages of ``origins`` may call all other routes as well; a key they must have like everybody.
+    Pages of ``origins`` may call all other routes as well; a key they must have like everybody. Other pages
+    change nothing here: a browser would send a form of theirs, an upload too, without asking first.
     """
 
     HEADERS: ClassVar = {
@@ -76,7 +80,7 @@ class CrossOrigin:
     }
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        self.app = app
+        self.app, self.origins = app, origins
         self.others = app
         if origins:
             self.others = CORSMiddleware(
@@ -97,5 +101,20 @@ class CrossOrigin:
 
         if scope["type"] == "http" and scope["path"].startswith(OPEN):
             await self.app(scope, receive, send_open)
+        elif scope["type"] == "http" and self._is_foreign(scope):
+            detail = (
+                "pages of other sites may change nothing here: the setting VITGAN_CORS_ORIGINS names sites"
+            )
+            answer = problem(Forbidden.status, Forbidden.title, detail, Request(scope))
+            await answer(scope, receive, send)
         else:
             await self.others(scope, receive, send)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Whether a page of a site that is not named sends what may change something, as its browser says."""
+        headers = Headers(scope=scope)
+        return (
+            scope["method"] not in ("GET", "HEAD", "OPTIONS")
+            and headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+            and not {"*", headers.get("origin")} & set(self.origins)
+        )

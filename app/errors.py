@@ -19,6 +19,8 @@ ServiceError
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -26,6 +28,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis import RedisError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.metrics import REFUSALS
 
@@ -192,8 +195,11 @@ def install(app: FastAPI) -> None:
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, ServiceError):
             return await refuse(request, error.__cause__)
-        answer = problem(error.status_code, error.detail, _framework_detail(error, request), request)
+        title = HTTPStatus(error.status_code).phrase
+        answer = problem(error.status_code, title, _framework_detail(error, request), request)
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_offered(request))
         return answer
 
     @app.exception_handler(Exception)
@@ -202,9 +208,19 @@ def install(app: FastAPI) -> None:
         return await refuse(request, Internal("the service failed; it is not your request's fault"))
 
 
+def _offered(request: Request) -> Iterator[str]:
+    """The methods of all routes at that path; Starlette would name those of the first one alone."""
+    for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
+        asked = {**request.scope, "method": method}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+            yield method
+
+
 def _framework_detail(error: HTTPException, request: Request) -> str:
     if error.status_code == 404:
         return f"there is no {request.url.path}: see /docs for the routes"
     if error.status_code == 405:
         return f"{request.method} is not offered at {request.url.path}: see the Allow header"
+    if error.status_code == 400:
+        return f"the body is not what its Content-Type says: {error.detail}"
     return error.detail

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import redis.asyncio
 from celery import Celery
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -22,6 +22,8 @@ from app.coalesce import Coalescer, Publish
 from app.datasets import sweep_uploads
 from app.events import shared_client
 from app.middleware import BodyLimit, RequestId
+from app.openapi import describe_refusals
+from app.queries import each_once
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
@@ -77,6 +79,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
             tasks.append(asyncio.create_task(Webhooks(services.jobs, settings, reaper.id).deliver_forever()))
         yield
         await end(tasks)
+        await services.gate.close()
         await patient.aclose()
         await quick.aclose()
         await services.events.aclose()
@@ -96,8 +99,9 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
     for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models):
-        app.include_router(noun.router, responses=REFUSED)
+        app.include_router(noun.router, responses=REFUSED, dependencies=[Depends(each_once)])
     app.include_router(status.router)
+    describe_refusals(app)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import BadRequest, TooLarge, TooSlow
 from app.settings import AppSettings
 
-JSON_BYTES = 64 * 1024
+JSON_BYTES = 256 * 1024  # ten thousand seeds of ten digits are 120 KB
 MULTIPART_EXTRA = 64 * 1024  # what the fields and boundaries around an upload may add
 SLOWEST = 1024  # bytes a second of a body, on average: a byte now and then must not hold a place for ever
 LENGTH = re.compile(r"[0-9]{1,18}")

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from contract.jobs import JobStore
-from contract.queue import DOORBELLS
+from contract.queue import DOORBELLS, QUEUES
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,13 @@ class Reaper:
         for job_id in self.jobs.reap():
             log.warning("job %s: its worker was lost", job_id)
         for job_id, kind in self.jobs.due_rings():
-            self.celery.send_task(DOORBELLS[kind], (job_id,))
+            if self._too_few(kind):
+                self.celery.send_task(DOORBELLS[kind], (job_id,))
         self.jobs.forget()
+
+    def _too_few(self, kind: str) -> bool:
+        """Whether fewer messages than jobs wait; where workers are only busy, no more are piled up."""
+        return self.jobs.redis.llen(QUEUES[kind]) < self.jobs.count_queued(kind)
 
     async def look_forever(self) -> None:
         """``look``, again and again; a Redis that is away is waited for."""

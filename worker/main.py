@@ -27,6 +27,7 @@ from worker.compositions import draw_composition
 from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine, core_count, use_threads
 from worker.images import draw_batch
+from worker.pool import ThreadPool
 from worker.settings import WorkerSettings
 from worker.trainer import run_job, sweep_runs
 
@@ -78,7 +79,10 @@ def run_image_worker(settings: WorkerSettings) -> None:
     def compose(order: dict[str, Any]) -> None:
         draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE), late.is_set)
 
-    _run(celery, GENERATE, settings.slots, settings)
+    try:
+        _run(celery, GENERATE, settings.slots, settings)
+    finally:
+        drawings.shutdown()  # they stop at their next strip, while Python still lets them have threads
 
 
 def run_training_worker(settings: WorkerSettings) -> None:
@@ -112,10 +116,11 @@ def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings) -> No
     beating = Beating(command_client(settings.redis_url), queue, name(queue))
     signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: beating.stop(), weak=False)
+    celery.conf.worker_pool = f"{ThreadPool.__module__}:{ThreadPool.__name__}"
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     celery.worker_main(
         [
-            "worker", "--pool=threads", f"--concurrency={slots}", f"--queues={queue}",
+            "worker", f"--concurrency={slots}", f"--queues={queue}",
             f"--hostname={name(queue)}", "--loglevel=WARNING", "--without-gossip", "--without-mingle",
             "--without-heartbeat",
         ]

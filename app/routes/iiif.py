@@ -21,7 +21,7 @@ from app.services import Services, Use
 from app.settings import AppSettings
 from app.visits import Visitor
 from contract.models import PublishedModel
-from contract.seeds import MAX_SEED
+from contract.seeds import MAX_SEED, is_seed
 
 router = APIRouter(prefix="/iiif/3", tags=["iiif"])
 
@@ -43,7 +43,14 @@ async def base(identifier: str, request: Request, use: Use, client: Generates) -
 
 
 @router.head("/{identifier}/info.json", include_in_schema=False)
-@router.get("/{identifier}/info.json", summary="What a viewer must know")
+@router.get(
+    "/{identifier}/info.json",
+    summary="What a viewer must know",
+    responses={
+        200: {"content": {"application/ld+json": {}}, "description": "JSON-LD if Accept names it"},
+        307: {"description": "to the URL that names the model's digest"},
+    },
+)
 async def info(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """Size, tiles, limits and what is offered, as the standard words it."""
     model, seed, pinned = named(identifier, use)
@@ -103,7 +110,7 @@ async def image(
 def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:
     """Model, seed, and whether the model's digest is named; raises ``NotFound``."""
     name, _, seed = identifier.rpartition(":")
-    if not seed.isdecimal() or int(seed) > MAX_SEED:
+    if not is_seed(seed):
         raise NotFound(f"there is no image {identifier!r}: give model:seed, a seed from 0 to {MAX_SEED}")
     model, _, digest = name.partition("@")
     return find(model, digest, use), int(seed), bool(digest)

@@ -24,6 +24,13 @@ from contract.messages import DrawRequest, TrainRequest
 
 router = APIRouter(tags=["jobs"])
 
+_TEXT = {"type": "string"}
+_EVENT = {  # as OpenAPI 3.2 describes each of a stream's items
+    "type": "object",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT | {"contentMediaType": "application/json"}},
+    "required": ["event", "data"],
+}
+
 
 @router.post("/train", status_code=202, summary="Train a model")
 def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats: Repeatable) -> Job:
@@ -78,7 +85,7 @@ def one(job_id: str, use: Use, client: Known) -> Job:
     response_class=EventSourceResponse,
     responses={
         200: {
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
             "description": "server-sent events: `status`, `progress`, `cancel-asked`; at last `end`",
         },
         400: {"description": "Last-Event-ID is no event's id"},
