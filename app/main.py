@@ -18,6 +18,7 @@ from app.admission import Gate
 from app.coalesce import Coalescer, Publish
 from app.datasets import sweep_uploads
 from app.events import shared_client
+from app.measuring import Measuring
 from app.middleware import BodyLimit, OpenToPages, RequestId
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
@@ -77,6 +78,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(OpenToPages)
+    app.add_middleware(Measuring)
     app.add_middleware(RequestId)
     for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models, status):
         app.include_router(noun.router)

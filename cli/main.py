@@ -41,8 +41,15 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     import uvicorn
 
     from app.main import create_app
+    from app.settings import AppSettings
+    from contract.logs import set_up_logs
 
-    uvicorn.run(create_app(), host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+    settings = AppSettings()
+    set_up_logs("api", settings)
+    uvicorn.run(
+        create_app(settings), host=host, port=port, log_level="warning", log_config=None,
+        timeout_graceful_shutdown=3,
+    )  # fmt: skip
 
 
 @app.command()

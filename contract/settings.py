@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,13 @@ class SharedSettings(BaseSettings):
     )
     leftover_seconds: float = Field(
         3600, gt=0, description="after so long unfinished files of processes that died are removed"
+    )
+
+    log: Literal["console", "json"] = Field(
+        "console", description="form of the log on standard error: lines for people, or JSON"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged; debug has a line for each request"
     )
 
     @property
