@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
 
-.PHONY: up test test-faults test-fuzz test-large check bench train-demo clean
+.PHONY: up test test-faults test-fuzz test-large check check-ops bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
@@ -26,6 +26,11 @@ check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+check-ops: $(VENV)/.installed-dev  ## alerts and dashboards, by a real Prometheus (Debian: package prometheus)
+	@promtool check config docker/prometheus/prometheus.yml
+	@promtool test rules docker/prometheus/tests.yml
+	@$(BIN)/pytest -m ops
 
 bench: $(VENV)/.installed-dev  ## speed, beside what the machine can do
 	@$(BIN)/python -m bench
