@@ -30,8 +30,11 @@ check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-check-ops: $(VENV)/.installed-ops  ## compose files, Dockerfile, workflow, settings' documents; no Docker needed
+check-ops: $(VENV)/.installed-ops  ## compose, Dockerfile, settings' documents, alerts and dashboards; no Docker needed
 	@scripts/check-ops $(BIN)
+	@promtool check config docker/prometheus/prometheus.yml
+	@promtool test rules docker/prometheus/tests.yml
+	@$(BIN)/pytest -m ops
 
 docs: $(VENV)/.installed-dev  ## docs/settings.md and .env.example, from the settings classes
 	@$(BIN)/python -m scripts.settings

@@ -153,7 +153,7 @@ class Gate:
             except (RedisError, OSError) as error:
                 log.warning("admission waits for Redis: %s", error)
                 for ask in asks:
-                    _answer(ask, Unavailable(REDIS_AWAY))
+                    _answer(ask, Unavailable(REDIS_AWAY, reason="redis_away"))
             except asyncio.CancelledError:
                 for ask in asks:
                     ask.answer.cancel()
@@ -218,16 +218,19 @@ class Gate:
                 f"this key may have {ask.bound} images under way, and {ask.images} more would be too many: "
                 "wait for some of them",
                 retry_after=seconds_until(ask.images, load.rate / others),
+                reason="quota_images",
             )
         if verdict == "images":
             return Unavailable(
                 f"{load.images} images are waiting already, of {self.max_images}: try again later",
                 retry_after=seconds_until(load.images + ask.images - self.max_images, load.rate),
+                reason="images_waiting",
             )
         return Unavailable(
             f"{load.pixels} pixels are waiting already, of {self.max_pixels}: "
             "try again later, or ask for a smaller image",
             retry_after=seconds_until(load.pixels + ask.pixels - self.max_pixels, load.pixel_rate),
+            reason="pixels_waiting",
         )
 
 

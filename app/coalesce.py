@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.errors import Unavailable
+from app.metrics import BATCH_IMAGES, IMAGES_CARRIED_ON
 from app.orders import Key
 from app.replies import Replies
 from app.turns import Turns
+from contract.logs import bound
 from contract.messages import ImageItem, Order, Position
 from contract.presence import ALIVE_SECONDS
 from contract.stream import Frame, Kind
@@ -69,6 +71,16 @@ class Coalescer:
         self._sending: set[asyncio.Task[None]] = set()
         replies.on_taken, replies.on_forgotten = self._taken, self._forgotten
 
+    @property
+    def gathering(self) -> int:
+        """Images that wait to be sent to a worker."""
+        return len(self._turns)
+
+    def oldest(self) -> float:
+        """Age in seconds of the oldest order that nobody has begun to answer; 0 if there is none."""
+        now = time.monotonic()
+        return max((now - sent.asked for sent in list(self.sent.values())), default=0.0)
+
     async def submit(
         self, key: Key, seed: int, truncation: float, client: str, wait: float | None = None
     ) -> Frame:
@@ -78,9 +90,7 @@ class Coalescer:
         or what the service allows if that is less.
         """
         seconds = min(wait or self.answer_seconds, self.answer_seconds)
-        item = ImageItem(
-            id=uuid.uuid4().hex, seed=seed, truncation=truncation, deadline=time.time() + seconds
-        )
+        item = self._item(seed, truncation, seconds)
         queue = self.replies.expect(item.id)
         answered = False
         try:
@@ -89,7 +99,8 @@ class Coalescer:
             answered = True
         except TimeoutError:
             raise Unavailable(
-                f"no worker answered within {seconds:g} s: try again, or ask for a smaller image"
+                f"no worker answered within {seconds:g} s: try again, or ask for a smaller image",
+                reason="no_answer",
             ) from None
         finally:
             self._answered(item.id)
@@ -101,9 +112,8 @@ class Coalescer:
 
     async def carry_on(self, key: Key, seed: int, truncation: float, position: Position) -> str:
         """Asks for the rest of what its worker will not finish; gives the id of the rest."""
-        item = ImageItem(
-            id=uuid.uuid4().hex, seed=seed, truncation=truncation, deadline=time.time() + self.answer_seconds
-        )
+        item = self._item(seed, truncation, self.answer_seconds)
+        IMAGES_CARRIED_ON.inc()
         self.replies.expect(item.id)
         await self._publish(key.order([item], position, **self._address([item])))
         return item.id
@@ -113,6 +123,13 @@ class Coalescer:
         left = sent.order.only(sent.open)
         sent.worker, sent.asked, sent.patience = "", time.monotonic(), patience
         await self._publish(left)
+
+    @staticmethod
+    def _item(seed: int, truncation: float, seconds: float) -> ImageItem:
+        return ImageItem(
+            id=uuid.uuid4().hex, seed=seed, truncation=truncation, deadline=time.time() + seconds,
+            request=bound("request_id"),
+        )  # fmt: skip
 
     def _gather(self, client: str, key: Key, item: ImageItem) -> None:
         if not self._turns.count(key):
@@ -149,6 +166,7 @@ class Coalescer:
             self._send(key, items)
 
     def _send(self, key: Key, items: list[ImageItem]) -> None:
+        BATCH_IMAGES.observe(len(items))
         order = key.order(items, **self._address(items))
         self.sent[order.id] = Sent(order, {item.id for item in items})
         self._order_of.update((item.id, order.id) for item in items)

@@ -9,6 +9,7 @@ from app.auth import Client
 from app.queueing import queue_job
 from app.services import Services
 from app.visits import preferences
+from contract.logs import bound
 from contract.messages import DrawRequest, Grid, Images, Walk
 from contract.models import PublishedModel
 
@@ -27,8 +28,7 @@ def job_response(
     client: Client,
 ) -> Response:
     """202 and the job of that id; ``webhook`` is told of its end."""
-    job = queue_job(
-        DrawRequest(model=model.name, digest=model.digest, what=what), job_id, webhook, use, client
-    )
+    request = DrawRequest(model=model.name, digest=model.digest, what=what, request_id=bound("request_id"))
+    job = queue_job(request, job_id, webhook, use, client)
     headers = {"Location": f"/jobs/{job_id}", "Preference-Applied": "respond-async"}
     return JSONResponse(job.model_dump(mode="json"), 202, headers)

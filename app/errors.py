@@ -43,9 +43,10 @@ class ServiceError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
 
-    def __init__(self, detail: str, **more: Any) -> None:
+    def __init__(self, detail: str, *, reason: str = "", **more: Any) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.reason = reason  # under which it is counted, where the status says too little
         self.more = more  # further members of the problem object
 
     @property
@@ -150,9 +151,17 @@ class Internal(ServiceError):
 REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a few seconds"
 
 
-def problem(status: int, title: str, detail: str, request: Request, **more: Any) -> JSONResponse:
-    """One problem object."""
-    REFUSALS.labels(status=str(status)).inc()
+REASONS = {
+    400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method",
+    408: "slow_body", 409: "conflict", 413: "too_large", 422: "invalid", 499: "client_left", 500: "internal",
+}  # fmt: skip
+
+
+def problem(
+    status: int, title: str, detail: str, request: Request, *, reason: str = "", **more: Any
+) -> JSONResponse:
+    """One problem object; it is counted under that reason, or the one that its status names."""
+    REFUSALS.labels(reason=reason or REASONS.get(status, "other")).inc()
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     request_id = getattr(request.state, "request_id", None)
     return JSONResponse({**body, "request_id": request_id, **more}, status, media_type=PROBLEM_JSON)
@@ -177,7 +186,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def refuse(request: Request, error: ServiceError) -> JSONResponse:
-        answer = problem(error.status, error.title, error.detail, request, **error.more)
+        answer = problem(error.status, error.title, error.detail, request, reason=error.reason, **error.more)
         answer.headers.update(error.headers)
         return answer
 
@@ -189,7 +198,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RedisError)
     async def redis_away(request: Request, error: RedisError) -> JSONResponse:
         log.warning("Redis: %s", error)
-        return await refuse(request, Unavailable(REDIS_AWAY))
+        return await refuse(request, Unavailable(REDIS_AWAY, reason="redis_away"))
 
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:

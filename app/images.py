@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from redis import RedisError
 
 from app.admission import Place
 from app.errors import Internal, InvalidRequest, Unavailable
-from app.metrics import ANSWER_SECONDS, BATCH_IMAGES, IMAGES
+from app.metrics import ANSWER_SECONDS, IMAGES_SENT, PIXELS_SENT
 from app.orders import Shape, Whole
 from app.replies import CarryOn
 from app.services import Services
 from app.settings import AppSettings
 from app.visits import Visit
+from contract.logs import bound
 from contract.messages import COLOUR_PNG, Form, Grid, Position, Side, Walk
 from contract.models import PublishedModel
 from contract.presence import beats
@@ -178,17 +180,18 @@ async def image_bytes(picture: Drawable, use: Services, visit: Visit) -> bytes:
 async def first_frame(picture: Drawable, use: Services, visit: Visit) -> Frame:
     """Queues it and waits until it begins to come; raises what keeps it from that."""
     use.require_fleet()
-    with ANSWER_SECONDS.time():
-        first = await use.coalescer.submit(
-            picture.key, picture.seed, picture.truncation, visit.client, visit.wait
-        )
+    started = time.perf_counter()
+    first = await use.coalescer.submit(
+        picture.key, picture.seed, picture.truncation, visit.client, visit.wait
+    )
     try:
         refuse_errors(first)
     except BaseException:
         await use.replies.forget(first.id, complete=True)
         raise
-    IMAGES.inc()
-    BATCH_IMAGES.observe(first.meta["batch"])
+    ANSWER_SECONDS.observe(time.perf_counter() - started, {"request_id": bound("request_id")})
+    IMAGES_SENT.inc()
+    PIXELS_SENT.inc(picture.key.pixels)
     return first
 
 
@@ -228,11 +231,13 @@ def refuse_errors(frame: Frame) -> None:
         return
     match frame.meta["code"]:
         case "model_gone":
-            raise Unavailable("the model has just been replaced: try again")
+            raise Unavailable("the model has just been replaced: try again", reason="model_replaced")
         case "gap":
-            raise Unavailable("Redis lost the beginning of the image: try again")
+            raise Unavailable("Redis lost the beginning of the image: try again", reason="frames_lost")
         case "not_queued":
-            raise Unavailable("Redis does not take the request: try again in a few seconds")
+            raise Unavailable(
+                "Redis does not take the request: try again in a few seconds", reason="not_queued"
+            )
         case _:
             raise Internal("the worker failed to draw this image; its log says why")
 

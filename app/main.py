@@ -21,6 +21,7 @@ from app.browsers import CrossOrigin, SecurityHeaders
 from app.coalesce import Coalescer, Publish
 from app.datasets import sweep_uploads
 from app.events import shared_client
+from app.measuring import Measuring
 from app.middleware import BodyLimit, RequestId
 from app.openapi import describe_refusals
 from app.queries import each_once
@@ -42,9 +43,9 @@ class Service(FastAPI):
     """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """From the outside: id, headers for browsers, other sites' pages, and what FastAPI makes."""
+        """From the outside: id, measures, headers for browsers, other sites' pages, and what FastAPI makes."""
         stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
-        return RequestId(SecurityHeaders(stack))
+        return RequestId(Measuring(SecurityHeaders(stack)))
 
 
 def create_app(settings: AppSettings | None = None) -> FastAPI:

@@ -1,21 +1,24 @@
-"""What /metrics tells. Labels come from closed sets, so seeds and unknown paths add no series."""
+"""What this process counts; names, units and labels stand in contract/metrics.py."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from contract.instruments import counter, gauge, histogram
 
-IMAGES = Counter("vitgan_images", "Images sent, or begun to be sent")
-REFUSALS = Counter("vitgan_refusals", "Requests refused or failed", ["status"])
-ANSWER_SECONDS = Histogram(
-    "vitgan_image_answer_seconds",
-    "Time from a valid request to its image's first byte",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
-)
-BATCH_IMAGES = Histogram(
-    "vitgan_batch_images", "Images drawn together, by image", buckets=(1, 2, 4, 8, 16, 32)
-)
-ORDERS_RESCUED = Counter("vitgan_orders_rescued", "Orders asked for again, as their worker was lost")
-EVENT_READERS = Gauge("vitgan_event_readers", "Clients that read a job's events now")
-WEBHOOKS = Counter("vitgan_webhooks", "Deliveries that were tried, by what came of it", ["outcome"])
-for _outcome in ("delivered", "failed", "dead"):  # each is there from the start
-    WEBHOOKS.labels(outcome=_outcome)
+REQUESTS = counter("vitgan_http_requests_total")
+REQUEST_SECONDS = histogram("vitgan_http_request_seconds")
+REQUESTS_IN_PROGRESS = gauge("vitgan_http_requests_in_progress")
+ANSWERS_CUT = counter("vitgan_http_answers_cut_total")
+SENT_BYTES = counter("vitgan_http_sent_bytes_total")
+REFUSALS = counter("vitgan_refusals_total")
+
+ANSWER_SECONDS = histogram("vitgan_image_answer_seconds")
+IMAGES_SENT = counter("vitgan_images_sent_total")
+PIXELS_SENT = counter("vitgan_image_pixels_sent_total")
+BATCH_IMAGES = histogram("vitgan_batch_images")
+ORDERS_RESCUED = counter("vitgan_orders_rescued_total")
+IMAGES_CARRIED_ON = counter("vitgan_images_carried_on_total")
+
+LEASES_EXPIRED = counter("vitgan_leases_expired_total")
+RUNG_AGAIN = counter("vitgan_doorbells_rung_again_total")
+WEBHOOKS = counter("vitgan_webhooks_total")
+EVENT_READERS = gauge("vitgan_event_readers")

@@ -79,8 +79,9 @@ class Whole:
     ) -> Composition:
         """What a worker is told."""
         return Composition(
-            id=items[0].id, model=self.model, digest=self.digest, what=self.what, position=position, **address
-        )
+            id=items[0].id, model=self.model, digest=self.digest, what=self.what, position=position,
+            request=items[0].request, **address,
+        )  # fmt: skip
 
 
 Key = Shape | Whole

@@ -34,13 +34,17 @@ def queue_job(
         raise Conflict(f"a training is making {error} already: choose another name") from None
     except QueueFullError:
         raise Unavailable(
-            f"{bound} jobs are waiting already: try again later", retry_after=_soon(use)
+            f"{bound} jobs are waiting already: try again later",
+            retry_after=_soon(use),
+            reason="jobs_waiting",
         ) from None
     except QuotaUsedError:
         raise QuotaUsed(
             f"this key may have {client.max_jobs} unfinished jobs: wait for one, or cancel it",
             retry_after=_soon(use),
+            reason="quota_jobs",
         ) from None
+    log.info("job %s is queued: %s", job_id, request.KIND)
     ring(DOORBELLS[request.KIND], job_id, use)
     return use.jobs.get(job_id)
 

@@ -10,6 +10,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
+from app.metrics import LEASES_EXPIRED, RUNG_AGAIN
 from contract.jobs import JobStore
 from contract.queue import DOORBELLS, QUEUES
 
@@ -31,9 +32,11 @@ class Reaper:
         if not self.jobs.elect(self.id, TERM_SECONDS):
             return
         for job_id in self.jobs.reap():
+            LEASES_EXPIRED.inc()
             log.warning("job %s: its worker was lost", job_id)
         for job_id, kind in self.jobs.due_rings():
             if self._too_few(kind):
+                RUNG_AGAIN.inc()
                 self.celery.send_task(DOORBELLS[kind], (job_id,))
         self.jobs.forget()
 

@@ -81,7 +81,7 @@ class Services:
     def require_fleet(self) -> None:
         """Raises ``Unavailable`` if images cannot be drawn now."""
         if missing := self.fleet.missing():
-            raise Unavailable(missing[0])
+            raise Unavailable(missing[0], reason="no_worker" if self.fleet.redis_answers else "redis_away")
 
 
 async def _services(request: Request) -> Services:

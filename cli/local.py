@@ -8,9 +8,9 @@ from contract.messages import SUFFIXES, Form, Grid, Side, Walk
 from contract.models import ModelLibrary, PublishedModel
 from contract.reading import read_settings
 from contract.settings import SharedSettings
+from worker.ahead import ahead
 from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, core_count, use_threads
-from worker.images import ahead
 
 
 def run_generation(

@@ -61,10 +61,12 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     from app.server import serve
     from app.settings import AppSettings
     from cli.settings import settings_to_serve
+    from contract.logs import set_up_logs
 
     with Sentences():
         settings = settings_to_serve(AppSettings)
         check_host(host, settings)
+        set_up_logs("api", settings)
         service = create_app(settings)
     serve(service, settings, host, port)
 

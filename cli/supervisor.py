@@ -157,15 +157,21 @@ def _start(children: list[Child], host: str, port: int, settings: SharedSettings
         patience=READY_SECONDS if children else 5,
         url=url,
     )
-    for name, command in (
-        ("image-worker", ["worker"]),
-        ("training-worker", ["trainer"]),
-        ("api", ["api", "--host", host, "--port", str(port)]),
+    for name, command, own in (
+        ("image-worker", ["worker"], {}),
+        ("training-worker", ["trainer"], _next_port(env)),
+        ("api", ["api", "--host", host, "--port", str(port)], {}),
     ):
-        children.append(Child(name, command, env, logs))
+        children.append(Child(name, command, env | own, logs))
     _await("image worker", lambda: _is_alive(redis, GENERATE), children, stop)
     _await("training worker", lambda: _is_alive(redis, TRAIN), children, stop)
     _await("api", lambda: _answers(f"{_address(host, port)}/readyz"), children, stop)
+
+
+def _next_port(env: dict[str, str]) -> dict[str, str]:
+    """For the second worker of this host: Prometheus finds the first one at the port that was given."""
+    given = env.get("VITGAN_METRICS_PORT", "")
+    return {"VITGAN_METRICS_PORT": str(int(given) + 1)} if given.isdecimal() and int(given) else {}
 
 
 def _embed(

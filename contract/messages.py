@@ -18,6 +18,7 @@ SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}  # of files, by format
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 Truncation = Annotated[float, Field(ge=0, le=1)]
+RequestId = Annotated[str, Field(max_length=64)]  # of the HTTP request that asked, for the log
 
 
 class Message(BaseModel):
@@ -80,6 +81,7 @@ class ImageItem(Message):
     seed: Seed
     truncation: Truncation
     deadline: float  # Unix time after which nobody waits for it
+    request: RequestId = ""
 
 
 class Order(Message):
@@ -216,6 +218,7 @@ class Composition(Order):
 
     what: Annotated[Grid | Walk, Field(discriminator="kind")]
     position: Position = BEGINNING
+    request: RequestId = ""
 
 
 class DrawRequest(Message):
@@ -226,6 +229,7 @@ class DrawRequest(Message):
     model: Name
     digest: str
     what: Annotated[Images | Grid | Walk, Field(discriminator="kind")]
+    request_id: RequestId = ""
 
 
 class TrainRequest(Message):
@@ -238,3 +242,4 @@ class TrainRequest(Message):
     name: Name  # of the model it makes
     kimg: Annotated[float, Field(gt=0)]
     seed: Seed
+    request_id: RequestId = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
@@ -45,6 +46,13 @@ class SharedSettings(BaseSettings):
     )
     leftover_seconds: float = Field(
         3600, gt=0, description="after so long unfinished files of processes that died are removed"
+    )
+
+    log: Literal["console", "json"] = Field(
+        "console", description="form of the log on standard error: lines for people, or JSON"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged; debug has a line for each request"
     )
 
     @field_validator("redis_url", "bytes_redis_url")

@@ -7,6 +7,8 @@ it, so what a training computes does not depend on how many share the work, but 
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -62,3 +64,11 @@ class Devices:
         """Leaves the group."""
         if self.world > 1:
             dist.destroy_process_group()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process has used at most: of that GPU, or of the machine's memory on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 
@@ -13,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.config import Config
 from model.data import Pictures
-from model.devices import Devices
+from model.devices import Devices, peak_memory
 from model.trainer import Trainer
 
 STEPS = 3
@@ -56,7 +54,7 @@ def plan(config: Config, pictures: Pictures, *, device: str = "cpu", compiler: s
         generator_parameters=_size(trainer.generator),
         discriminator_parameters=_size(trainer.discriminator),
         flops_per_image=counter.get_total_flops() / batch,
-        memory_bytes=_peak(devices.local),
+        memory_bytes=peak_memory(devices.local),
         images_per_second=STEPS * batch / seconds,
     )
 
@@ -68,10 +66,3 @@ def _size(network: nn.Module) -> int:
 def _settle(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB

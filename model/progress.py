@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from model.devices import peak_memory
 from model.generator import Generator
 from model.sampling import native_pictures
-from model.trainer import StepLosses
+from model.trainer import StepLosses, Trainer
 from model.watch import collapse, diverged, plateau
 
 REPORT_SECONDS = 1.0  # at most one report in this time
@@ -33,6 +34,9 @@ class Progress:
     logit_real: float  # mean over augmented real pictures
     logit_fake: float  # mean over augmented generated pictures
     spread: float  # mean over pixels of the std over seeds, 0..1; near 0 every seed is one picture
+    learning_rate: float  # of the next step, warm-up included
+    data_wait: float  # share of the time that steps have waited for pictures, 0..1
+    memory_bytes: int  # the GPU's at most so far; on a CPU the process's
     distance: float | None = None  # sliced Wasserstein to the pictures, x 1000, measured at the last tick
     warning: str = ""  # a sentence when something looks wrong
 
@@ -48,36 +52,35 @@ class Reporter:
 
     def __init__(
         self,
-        generator: Generator,
-        seen: int,
+        trainer: Trainer,
         total: int,
         log: Path,
         on_progress: Callable[[Progress], None],
     ) -> None:
-        self.generator, self.total, self.log, self.on_progress = generator, total, log, on_progress
-        self.first_seen = seen
+        self.trainer, self.total, self.log, self.on_progress = trainer, total, log, on_progress
+        self.first_seen = trainer.images_seen
         self.started = time.monotonic()
         self.reported = self.measured = float("-inf")
         self.spread = 0.0
         self.distances = _logged_distances(log)  # (kimg, distance) of all ticks
 
-    def tick(self, seen: int, distance: float) -> None:
+    def tick(self, distance: float) -> None:
         """Called at every tick with the distance between averaged seeds and the pictures."""
-        self.distances.append((seen / 1000, round(distance, 3)))
+        self.distances.append((self.trainer.images_seen / 1000, round(distance, 3)))
 
-    def step(self, seen: int, losses: StepLosses) -> None:
+    def step(self, losses: StepLosses) -> None:
         """Called after every step; reports if the last report is old enough, and at the end.
 
         Raises ``TrainingError`` if a loss is not a number.
         """
-        now = time.monotonic()
+        now, seen = time.monotonic(), self.trainer.images_seen
         if now - self.reported < REPORT_SECONDS and seen < self.total:
             return
         loss_d, loss_g, consistency, real, fake = (float(value) for value in losses)
         if not all(math.isfinite(value) for value in (loss_d, loss_g, consistency)):
             raise diverged(seen / 1000)
         if now - self.measured >= SPREAD_SECONDS or seen >= self.total:
-            self.spread, self.measured = spread(self.generator), now
+            self.spread, self.measured = spread(self.trainer.average), now
         self.reported = now
         speed = (seen - self.first_seen) / (now - self.started)
         progress = Progress(
@@ -91,6 +94,9 @@ class Reporter:
             logit_real=round(real, 4),
             logit_fake=round(fake, 4),
             spread=round(self.spread, 4),
+            learning_rate=self.trainer.learning_rate,
+            data_wait=round(min(1.0, self.trainer.data_seconds / (now - self.started)), 4),
+            memory_bytes=peak_memory(self.trainer.device),
             distance=self.distances[-1][1] if self.distances else None,
             warning=collapse(seen / 1000, self.spread, loss_d, loss_g) or plateau(self.distances),
         )

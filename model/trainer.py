@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -79,6 +80,7 @@ class Trainer:
         self.adam_g = self._adam(self.generator, config.training.generator_rate)
         self.adam_d = self._adam(self.discriminator)
         self.images_seen = 0
+        self.data_seconds = 0.0  # that steps have waited for pictures
         self._g: Callable[..., Tensor] = self.generator
         self._d: Callable[..., Tensor] = self.discriminator
         if compiler != "off":
@@ -168,6 +170,11 @@ class Trainer:
         adam.step()
         return mean
 
+    @property
+    def learning_rate(self) -> float:
+        """Of this step, warm-up included; each group of parameters has a factor of its own."""
+        return self.config.training.learning_rate * self._ramp(self.config.training.warmup_kimg)
+
     def _ramp(self, kimg: float) -> float:
         """0 to 1 over that many thousand pictures, the ones of this step counted."""
         seen = self.images_seen + self.config.training.batch
@@ -179,7 +186,9 @@ class Trainer:
         flip = torch.rand(batch, device=device) < (0.5 if settings.mirror else 0.0)
         z = torch.randn(2, batch, self.config.generator.z_dim, device=device)
         u = torch.rand(3, batch, DRAWS, device=device)
+        asked = time.perf_counter()
         real = pictures.batch(self.images_seen, batch, self.seed, flip, views).to(device)
+        self.data_seconds += time.perf_counter() - asked
         of_views = (len(views), -1)
         return Draws(
             windows=tuple(view.window(self.config.generator, settings.oversample) for view in views),

@@ -77,15 +77,15 @@ def _loop(
         _describe(trainer, pictures, run, total)
     reals = pictures.batch(0, QUICK_PICTURES, trainer.seed)  # the same at every tick
     tick = max(1, round(tick_kimg * 1000))
-    reporter = Reporter(trainer.average, trainer.images_seen, total, run / "log.jsonl", on_progress)
+    reporter = Reporter(trainer, total, run / "log.jsonl", on_progress)
     while trainer.images_seen < total and not devices.any(should_stop()):
         before = trainer.images_seen
         losses = trainer.step(pictures)
         if devices.first:
             if before // tick != trainer.images_seen // tick and trainer.images_seen < total:
-                reporter.tick(trainer.images_seen, quick_distance(trainer.average, reals))
+                reporter.tick(quick_distance(trainer.average, reals))
                 _snapshot(trainer, run)
-            reporter.step(trainer.images_seen, losses)
+            reporter.step(losses)
     if devices.first:
         _snapshot(trainer, run)
         publish(trainer, run / "model")

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from redis import Redis
+from structlog.contextvars import bound_contextvars
 
 from contract.messages import BEGINNING, Composition, Form, Grid, Position, Side, Walk
 from model.interpolation import Walk as Path
 from model.rendering import strip_rows
+from worker.ahead import ahead
 from worker.animations import ApngEncoder, WebpEncoder
 from worker.encoders import encoder_for
 from worker.engine import Engine
-from worker.images import Reply, ahead, answering, never, tell_taken
+from worker.images import Reply, answering, never, tell_taken
+from worker.metrics import ORDERS, order_timed, stage
 from worker.png import Piece, PngEncoder
 
 FRAMES_AT_ONCE = 8
@@ -27,12 +30,14 @@ def draw_composition(
 ) -> None:
     """Draws it and replies; nothing is drawn after the deadline. See ``worker.images.draw_batch``."""
     if time.time() > order.deadline:
+        ORDERS.labels(outcome="late").inc()
         return
     reply = Reply(redis, order, order.id, 1, worker, order.position, should_stop)
-    tell_taken(redis, order, worker)
-    with answering(redis, order, [reply]):
-        for piece in ahead(pieces(order.what, order.model, order.digest, engine, order.position)):
-            reply.write(piece, stream=True)
+    with order_timed(time.time() - order.sent_at), bound_contextvars(request_id=order.request):
+        tell_taken(redis, order, worker)
+        with answering(redis, order, [reply]):
+            for piece in ahead(pieces(order.what, order.model, order.digest, engine, order.position)):
+                reply.write(piece, stream=True)
 
 
 def pieces(
@@ -42,14 +47,22 @@ def pieces(
     text = told(what, digest)
     if isinstance(what, Grid):
         png = PngEncoder(what.width, what.height, text, position.strip, position.adler)
-        yield from (png.strip(strip) for strip in grid_strips(what, model, digest, engine, position.strip))
+        yield from map(encoded(png.strip), grid_strips(what, model, digest, engine, position.strip))
         yield png.end()
     else:
         animation = ApngEncoder(what, text, position.strip) if what.format == "png" else WebpEncoder(what)
-        yield from (
-            animation.frame(frame) for frame in walk_frames(what, model, digest, engine, position.strip)
-        )
+        yield from map(encoded(animation.frame), walk_frames(what, model, digest, engine, position.strip))
         yield animation.end()
+
+
+def encoded(encode: Callable[[np.ndarray], Piece]) -> Callable[[np.ndarray], Piece]:
+    """The same, timed."""
+
+    def timed(pixels: np.ndarray) -> Piece:
+        with stage("encode"):
+            return encode(pixels)
+
+    return timed
 
 
 def image_pieces(
@@ -88,7 +101,8 @@ def walk_frames(walk: Walk, model: str, digest: str, engine: Engine, first: int)
     path = Path(generator, walk.seeds, walk.frames, walk.space, walk.loop, walk.truncation)
     together = max(1, min(FRAMES_AT_ONCE, PIXELS_AT_ONCE // (walk.columns.count * walk.rows.count)))
     for start in range(first, walk.frames, together):
-        tokens = path.tokens(start, min(start + together, walk.frames))
+        with stage("tokens"):
+            tokens = path.tokens(start, min(start + together, walk.frames))
         strips = list(engine.paint(generator, tokens, walk.columns, walk.rows))
         yield from np.concatenate(strips, axis=1)
 

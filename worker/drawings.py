@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 
 from redis import RedisError
+from structlog.contextvars import bound_contextvars
 
 from contract.jobs import Beat, Claim, JobStore
 from contract.leftovers import sweep
@@ -19,6 +20,7 @@ from contract.messages import DrawRequest, Images
 from contract.zips import Archive
 from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, ModelGoneError
+from worker.metrics import JOBS
 from worker.png import Piece
 from worker.settings import WorkerSettings
 from worker.telling import until_told
@@ -42,9 +44,24 @@ def run_drawing(
     claim = store.claim(job_id, DrawRequest)
     if claim is None:
         return False
+    with bound_contextvars(job_id=job_id, request_id=claim.request.request_id):
+        outcome = _draw(claim, store, engine, settings, stopping)
+        log.info("job %s: %s", job_id, outcome)
+    JOBS.labels(outcome=outcome).inc()
+    return outcome == "released"
+
+
+def _draw(
+    claim: Claim[DrawRequest],
+    store: JobStore,
+    engine: Engine,
+    settings: WorkerSettings,
+    stopping: threading.Event,
+) -> str:
+    """What came of it, as contract/metrics.py has it."""
     sweep_results(settings)
     take_over(settings, claim)
-    beats = Beats(store, claim, stopping)
+    job_id, beats = claim.job_id, Beats(store, claim, stopping)
     what = claim.request.what
     whole = settings.results_dir / f"{job_id}.{what.suffix}"
     part = whole.with_suffix(f".{claim.fence}.part")  # its own: one that has lost the job may still write
@@ -56,19 +73,22 @@ def run_drawing(
         result = {"media_type": what.media_type, "bytes": whole.stat().st_size}
         until_told(lambda: store.succeed(claim, result), stopping)
     except StoppedError:
-        return beats.given_back
+        return "released" if beats.given_back else "stopped"
     except RedisError as error:
         log.warning("job %s: Redis does not answer, its lease runs out: %s", job_id, error)
+        return "redis_away"
     except ModelGoneError:
         gone = f"the model {claim.request.model} has been replaced meanwhile: ask again"
         until_told(lambda: store.fail(claim, gone), stopping)
+        return "failed"
     except Exception as error:
         log.exception("job %s failed", job_id)
         failure = f"the drawing failed: {error}"
         until_told(lambda: store.fail(claim, failure), stopping)
+        return "failed"
     finally:
         part.unlink(missing_ok=True)
-    return False
+    return "succeeded"
 
 
 class Beats:

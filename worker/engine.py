@@ -18,6 +18,7 @@ from model.generator import Generator
 from model.painter import Crew
 from model.rendering import Frame, Span, strips
 from model.sampling import sample_tokens
+from worker.metrics import MODEL_LOADS, MODELS_LOADED, count_drawn, stage, staged
 
 
 class ModelGoneError(Exception):
@@ -47,7 +48,8 @@ class Engine:
         Raises ``ModelGoneError`` if no model of that name has that digest.
         """
         generator = self.generator(model, digest)
-        tokens = sample_tokens(generator, seeds, truncations)
+        with stage("tokens"):
+            tokens = sample_tokens(generator, seeds, truncations)
         yield from self.paint(generator, tokens, columns, rows, first)
 
     def paint(
@@ -55,8 +57,9 @@ class Engine:
     ) -> Iterator[np.ndarray]:
         """The same from tokens [B, L, D]."""
         frame = Frame(*(Span.scaled(s.full, s.start, s.length, s.count) for s in (columns, rows)))
-        for strip in strips(generator, tokens, frame, self.crew, first):
+        for strip in staged("siren", strips(generator, tokens, frame, self.crew, first)):
             yield strip.numpy()
+        count_drawn(len(tokens), columns.count * rows.count)
 
     def generator(self, model: str, digest: str) -> Generator:
         """The model, loaded if it is not; raises ``ModelGoneError``."""
@@ -74,9 +77,11 @@ class Engine:
         if published.digest != digest:
             raise ModelGoneError(model)
         generator = load_generator(published.folder)
+        MODEL_LOADS.inc()
         self._loaded[digest] = generator
         while len(self._loaded) > self.loaded_models:
             self._loaded.popitem(last=False)
+        MODELS_LOADED.set(len(self._loaded))
         return generator
 
 

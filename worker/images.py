@@ -6,11 +6,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from redis import Redis, RedisError
+from structlog.contextvars import bound_contextvars
 
 from contract import keys
 from contract.messages import ImageBatch, Order, Position
@@ -26,13 +26,13 @@ from contract.stream import (
     Kind,
 )
 from model.rendering import strip_rows
+from worker.ahead import ahead
 from worker.encoders import encoder_for
 from worker.engine import Engine, ModelGoneError
+from worker.metrics import ORDERS, order_timed, stage
 from worker.png import Piece
 
 log = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
 
 WAIT_SECONDS = 1  # for a credit, before it is asked whether to stop
 
@@ -61,7 +61,16 @@ def draw_batch(
     """
     batch = batch.only({item.id for item in batch.items if time.time() < item.deadline})
     if not batch.items:
+        ORDERS.labels(outcome="late").inc()
         return
+    requests = " ".join(dict.fromkeys(item.request for item in batch.items))
+    with order_timed(time.time() - batch.sent_at), bound_contextvars(request_id=requests):
+        _draw_in_time(batch, engine, redis, worker, should_stop)
+
+
+def _draw_in_time(
+    batch: ImageBatch, engine: Engine, redis: Redis, worker: str, should_stop: Callable[[], bool]
+) -> None:
     tell_taken(redis, batch, worker)
     replies = [
         Reply(redis, batch, item.id, len(batch.items), worker, batch.position, should_stop)
@@ -76,7 +85,7 @@ def draw_batch(
         log.exception("a batch of %d failed: its images are drawn one by one", len(replies))
         for item, reply in zip(batch.items, replies, strict=True):
             alone = batch.model_copy(update={"items": (item,), "position": reply.rewind()})
-            with answering(redis, alone, [reply]):
+            with bound_contextvars(request_id=item.request), answering(redis, alone, [reply]):
                 _draw(alone, engine, [reply])
 
 
@@ -91,14 +100,18 @@ def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None
 
     What goes wrong with several at once is raised: they can be tried one by one.
     """
+    outcome = "failed"
     try:
         yield
     except ModelGoneError:
+        outcome = "model_gone"
         _push(redis, order.reply_to, [reply.error("model_gone") for reply in replies])
     except ClientGoneError:
+        outcome = "client_gone"
         log.info("nobody takes image %s any more", replies[0].id)
         replies[0].leave()
     except StoppingError:
+        outcome = "stopping"
         log.info("%s of %d is left to another worker", type(order).__name__, len(replies))
     except Exception:
         if len(replies) > 1:
@@ -107,6 +120,10 @@ def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None
         _push(redis, order.reply_to, [replies[0].error("internal")])
     else:
         _push(redis, order.reply_to, [reply.last() for reply in replies])
+        outcome = "drawn"
+    finally:
+        ORDERS.labels(outcome=outcome).inc()
+        log.debug("%s of %d: %s", type(order).__name__, len(replies), outcome)
 
 
 def _draw(batch: ImageBatch, engine: Engine, replies: list[Reply]) -> None:
@@ -126,18 +143,13 @@ def _draw(batch: ImageBatch, engine: Engine, replies: list[Reply]) -> None:
     for strip in ahead(painted) if large else painted:
         done += strip.shape[1]
         for encoder, reply, rows in zip(encoders, replies, strip, strict=True):
-            reply.write(encoder.strip(rows), stream=alone and done < batch.rows.count)
+            with stage("encode"):
+                piece = encoder.strip(rows)
+            reply.write(piece, stream=alone and done < batch.rows.count)
     for encoder, reply in zip(encoders, replies, strict=True):
-        reply.write(encoder.end())
-
-
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each made in a thread while the one before it is used."""
-    with ThreadPoolExecutor(1, "ahead") as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
+        with stage("encode"):
+            piece = encoder.end()
+        reply.write(piece)
 
 
 class Reply:
@@ -226,7 +238,8 @@ class Reply:
         key, until = keys.credits(self.id), time.monotonic() + STALL_SECONDS
         while time.monotonic() < until:
             self._heed_stop()
-            credit = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], timeout=WAIT_SECONDS))
+            with stage("credit"):
+                credit = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], timeout=WAIT_SECONDS))
             if credit is not None and credit[1] == GONE:
                 break
             if credit is not None:
@@ -266,7 +279,7 @@ class Trail:
 
 def _push(redis: Redis, reply_to: str, frames: list[Frame]) -> None:
     key = keys.replies(reply_to)
-    with redis.pipeline(transaction=False) as pipe:
+    with stage("reply"), redis.pipeline(transaction=False) as pipe:
         pipe.rpush(key, *(frame.encode() for frame in frames))
         pipe.expire(key, REPLY_TTL)
         pipe.execute()

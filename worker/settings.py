@@ -32,3 +32,11 @@ class WorkerSettings(SharedSettings):
         description="time that images have to be finished, and a training to write its checkpoint, "
         "when the worker is stopped",
     )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65_534,
+        description="port on which Prometheus finds this worker; 0: none. `vitgan up` gives its training "
+        "worker the next one",
+    )
+    metrics_host: str = Field("0.0.0.0", description="address of that port")  # noqa: S104  of a container

@@ -13,10 +13,12 @@ import signal
 import subprocess
 import sys
 import threading
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 from redis import RedisError
+from structlog.contextvars import bound_contextvars
 
 from contract.jobs import Beat, Claim, JobStore
 from contract.leftovers import sweep
@@ -24,6 +26,7 @@ from contract.messages import TrainRequest
 from contract.models import WEIGHTS, ModelLibrary
 from worker.settings import WorkerSettings
 from worker.telling import until_told
+from worker.training_metrics import ENDS, tell, training_told
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +40,17 @@ class Training:
     def __init__(self, claim: Claim[TrainRequest], settings: WorkerSettings) -> None:
         self.run = take_over(settings.runs_dir / claim.job_id, claim.fence)
         self.progress: dict[str, Any] | None = None
-        self._errors = (self.run / "stderr.log").open("w+")
+        self._last_words = ""
         self.process = subprocess.Popen(
             command(claim.request, self.run, settings),
-            stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
         )  # fmt: skip
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._readers = [
+            threading.Thread(target=copy_context().run, args=(read,), daemon=True)  # so that their lines say
+            for read in (self._read, self._relay)  # whose job it is
+        ]
+        for reader in self._readers:
+            reader.start()
 
     def stop(self, seconds: float) -> None:
         """Asks it to write a checkpoint and end; kills it if it takes longer."""
@@ -56,24 +63,32 @@ class Training:
 
     def error(self) -> str:
         """The last line it said on standard error."""
-        self._errors.seek(0)
-        lines = [line for line in self._errors.read().splitlines() if line.strip()]
-        return lines[-1] if lines else f"the training ended with code {self.process.returncode}"
+        return self._last_words or f"the training ended with code {self.process.returncode}"
 
     def drain(self) -> None:
         """Waits for the last of its output."""
-        self._reader.join(timeout=5)
-
-    def close(self) -> None:
-        """Lets go of its output."""
-        self.drain()
-        self._errors.close()
+        for reader in self._readers:
+            reader.join(timeout=5)
 
     def _read(self) -> None:
+        """Its reports."""
         assert self.process.stdout is not None
         with self.process.stdout as lines:
             for line in lines:
-                self.progress = json.loads(line)
+                before, self.progress = self.progress or {}, json.loads(line)
+                tell(self.progress)
+                if (warning := self.progress.get("warning")) and warning != before.get("warning"):
+                    log.warning("the training looks wrong: %s", warning)
+
+    def _relay(self) -> None:
+        """What it says on standard error: kept with the run, and in our log."""
+        assert self.process.stderr is not None
+        with self.process.stderr as lines, (self.run / "stderr.log").open("w") as kept:
+            for line in lines:
+                kept.write(line)
+                if words := line.strip():
+                    self._last_words = words
+                    log.info("the training says: %s", words)
 
 
 def command(request: TrainRequest, run: Path, settings: WorkerSettings) -> list[str]:
@@ -120,16 +135,27 @@ def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: th
     claim = store.claim(job_id, TrainRequest)
     if claim is None:
         return False
-    log.info("job %s: training %s on %s", job_id, claim.request.name, claim.request.dataset)
+    with bound_contextvars(job_id=job_id, request_id=claim.request.request_id), training_told():
+        log.info("job %s: training %s on %s", job_id, claim.request.name, claim.request.dataset)
+        outcome = _train(claim, store, settings, stopping)
+        log.info("job %s: %s", job_id, outcome)
+    ENDS.labels(outcome=outcome).inc()
+    return outcome == "released"
+
+
+def _train(
+    claim: Claim[TrainRequest], store: JobStore, settings: WorkerSettings, stopping: threading.Event
+) -> str:
+    """What came of it, as contract/metrics.py has it."""
     sweep_runs(settings)
     training = Training(claim, settings)
     try:
         return _attend(claim, training, store, settings, stopping)
     except RedisError as error:
-        log.warning("job %s: Redis does not answer, its lease runs out: %s", job_id, error)
-        return False
+        log.warning("job %s: Redis does not answer, its lease runs out: %s", claim.job_id, error)
+        return "redis_away"
     finally:
-        training.close()
+        training.drain()
 
 
 def _attend(
@@ -138,26 +164,25 @@ def _attend(
     store: JobStore,
     settings: WorkerSettings,
     stopping: threading.Event,
-) -> bool:
-    """Beats until the training ends or must be ended."""
+) -> str:
+    """Beats until the training ends or must be ended; gives what came of it."""
     while training.process.poll() is None:
         if stopping.is_set():
             training.stop(settings.stop_seconds)
-            return store.release(claim)
+            return "released" if store.release(claim) else "lost"
         match _beat(store, claim, training.progress):
             case Beat.CANCEL:
                 training.stop(END_SECONDS)
                 store.cancelled(claim)
-                return False
+                return "cancelled"
             case Beat.LOST:
                 training.stop(END_SECONDS)
-                return False
+                return "lost"
             case Beat.GO_ON:
                 _wait(training.process, BEAT_SECONDS)
     training.drain()
     _beat(store, claim, training.progress)
-    _finish(claim, training, store, settings, stopping)
-    return False
+    return _finish(claim, training, store, settings, stopping)
 
 
 def _beat(store: JobStore, claim: Claim[TrainRequest], progress: dict[str, Any] | None) -> Beat:
@@ -181,27 +206,28 @@ def _finish(
     store: JobStore,
     settings: WorkerSettings,
     stopping: threading.Event,
-) -> None:
+) -> str:
     if training.process.returncode < 0:
         # Killed by somebody, or for its memory: as if this worker had been lost, and tried as often.
         log.warning("job %s: its training ended by signal %d", claim.job_id, -training.process.returncode)
-        return
+        return "killed"
     if training.process.returncode > 0:
         until_told(lambda: store.fail(claim, training.error()), stopping)
-        return
+        return "failed"
     name = claim.request.name
     if _beat(store, claim, None) is Beat.LOST:
-        return  # another worker publishes the same
+        return "lost"  # another worker publishes the same
     target = settings.trained_models_dir / name
     if target.exists() and not _same_weights(target, training.run / "model"):
         until_told(lambda: store.fail(claim, f"a model named {name} appeared meanwhile"), stopping)
-        return
+        return "failed"
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         (training.run / "model").rename(target)
     model = ModelLibrary(settings.trained_models_dir).get(name)
     until_told(lambda: store.succeed(claim, {"model": name, "digest": model.digest}), stopping)
     log.info("job %s: published %s@%s", claim.job_id, name, model.short_digest)
+    return "succeeded"
 
 
 def _same_weights(one: Path, other: Path) -> bool:

@@ -20,6 +20,7 @@ from app.schemas import Listing, TrainBody
 from app.services import Use
 from app.webhooks import checked_webhook
 from contract.jobs import Job, JobFinishedError, JobStatus
+from contract.logs import bound
 from contract.messages import DrawRequest, TrainRequest
 
 router = APIRouter(tags=["jobs"])
@@ -50,7 +51,7 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
     if body.name == "default" or body.name in {model.name for model in use.library.list()}:
         raise Conflict(f"there is a model {body.name!r} already: choose another name")
-    request = TrainRequest(**body.model_dump(exclude={"webhook"}))
+    request = TrainRequest(**body.model_dump(exclude={"webhook"}), request_id=bound("request_id"))
     return queue_job(request, settled.id, webhook, use, client)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
+from app import gauges
 from app.services import Use
+from contract.instruments import REGISTRIES
+from contract.metrics import API
 from contract.queue import GENERATE, TRAIN
 
 router = APIRouter(tags=["status"])
@@ -44,9 +47,15 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
 
 
 @router.get("/metrics", summary="For Prometheus", response_class=Response)
-def metrics() -> Response:
-    """This process's counters, in Prometheus's text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+def metrics(request: Request, use: Use) -> Response:
+    """What this process counts and how the service stands: docs/metrics.md.
+
+    In OpenMetrics, for whoever accepts it, times carry the id of a request that took so long.
+    """
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    with gauges.one_at_a_time:
+        gauges.look(use)
+        return Response(encode(REGISTRIES[API]), headers={"Content-Type": media_type})
 
 
 @router.get("/", include_in_schema=False)
