@@ -43,7 +43,7 @@ class Service(FastAPI):
     """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """From the outside: id, measures, headers for browsers, other sites' pages, and what FastAPI makes."""
+        """From outside: id, measures, headers for browsers, other sites' pages, what FastAPI makes."""
         stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
         return RequestId(Measuring(SecurityHeaders(stack)))
 
