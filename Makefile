@@ -3,8 +3,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
+MINUTES ?= 2
 
-.PHONY: up test test-faults test-fuzz test-large check check-ops bench train-demo clean
+.PHONY: up soak test test-faults test-fuzz test-large check check-ops bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
@@ -31,6 +32,9 @@ check-ops: $(VENV)/.installed-dev  ## alerts and dashboards, by a real Prometheu
 	@promtool check config docker/prometheus/prometheus.yml
 	@promtool test rules docker/prometheus/tests.yml
 	@$(BIN)/pytest -m ops
+
+soak: $(VENV)/.installed-dev  ## random load under random faults, then an audit: make soak MINUTES=10 SEED=1
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.installed-dev  ## speed, beside what the machine can do
 	@$(BIN)/python -m bench

@@ -9,6 +9,7 @@ under way is forgotten with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -161,6 +162,11 @@ class Gate:
                 await asyncio.wait_for(self._wake.wait(), TELL_SECONDS)
             except TimeoutError:
                 continue
+
+    async def close(self) -> None:
+        """This process has nothing under way any more."""
+        with contextlib.suppress(RedisError, OSError):  # it will be forgotten
+            await self.redis.hdel(keys.GATES, self.id)
 
     async def _tell(self, asks: Sequence[_Ask]) -> None:
         rate, pixel_rate = self._rates()

@@ -20,6 +20,7 @@ from app.settings import AppSettings
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MARKERS = ("__MACOSX/", ".DS_Store", "Thumbs.db")  # left by file managers, nobody's pictures
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks the others without any bound
 MAX_NAMED = 100  # skipped files that an answer names
 SYMLINK = 0o120000
 
@@ -44,12 +45,9 @@ def keep_pictures(upload: BinaryIO, target: Path, settings: AppSettings) -> Cont
         skipped: list[tuple[str, str]] = []
         for member in members:
             try:
-                data = _read(archive, member, settings)
-                _check_picture(data, settings)
+                _keep(archive, member, out, settings)
             except ValueError as error:
                 skipped.append((member.filename, str(error)))
-            else:
-                out.writestr(member.filename, data)
     if len(skipped) == len(members):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
         raise InvalidRequest(
@@ -95,16 +93,27 @@ def _stays_inside(name: str) -> bool:
     return not (posixpath.isabs(plain) or ".." in parts or ":" in parts[0] or "\0" in name)
 
 
+def _keep(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, out: zipfile.ZipFile, settings: AppSettings
+) -> None:
+    """Copies a member; raises ``ValueError`` with the reason if it is no picture that can be trained on."""
+    data = _read(archive, member, settings)
+    _check_picture(data, settings)
+    out.writestr(member.filename, data)
+
+
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, settings: AppSettings) -> bytes:
     """A member's bytes; raises ``ValueError`` if it is too large or damaged."""
     if member.file_size > settings.max_picture_bytes:
         raise ValueError(f"the file is over {settings.max_picture_bytes} bytes")
     if member.flag_bits & 1:
         raise ValueError("the file is encrypted")
+    if member.compress_type not in METHODS:
+        raise ValueError("packed in an unusual way, use deflate")
     try:
-        with archive.open(member) as file:  # reads no more than the declared size, and checks the CRC
-            return file.read()
-    except Exception as error:  # zipfile, zlib, lzma and bz2 have each their own
+        with archive.open(member) as file:
+            return file.read(member.file_size)  # without a size it would unpack all there is; checks the CRC
+    except Exception as error:  # zipfile and zlib have each their own
         raise ValueError(f"damaged in the zip: {error}") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from app.callers import Caller
+from app.auth import Client
 from app.queueing import queue_job
 from app.services import Services
 from app.visits import preferences
@@ -25,10 +25,10 @@ def job_response(
     job_id: str,
     webhook: str | None,
     use: Services,
-    caller: Caller,
+    client: Client,
 ) -> Response:
     """202 and the job of that id; ``webhook`` is told of its end."""
     request = DrawRequest(model=model.name, digest=model.digest, what=what, request_id=bound("request_id"))
-    job = queue_job(request, job_id, webhook, use, caller)
+    job = queue_job(request, job_id, webhook, use, client)
     headers = {"Location": f"/jobs/{job_id}", "Preference-Applied": "respond-async"}
     return JSONResponse(job.model_dump(mode="json"), 202, headers)

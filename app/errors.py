@@ -1,11 +1,14 @@
 """Every refusal of the service, as RFC 9457 problem+json, from one table.
 
 ServiceError
-├── BadRequest       400  a URL that a standard does not know (IIIF)
-├── InvalidRequest   422  a field is wrong: the detail says what to change
+├── BadRequest       400  a URL that a standard does not know (IIIF), a body that is not what its head says
+├── Unauthorized     401  no API key, or one that is not known
+├── Forbidden        403  the API key has not the scope
 ├── NotFound         404  no such model, dataset or job
+├── TooSlow          408  the body does not come
 ├── Conflict         409  a name is taken, a job has ended
 ├── TooLarge         413  the body is over a limit
+├── InvalidRequest   422  a field is wrong: the detail says what to change
 ├── TryLater              ends by itself, with Retry-After
 │   ├── QuotaUsed    429  this client has too much under way
 │   └── Unavailable  503  no worker, no Redis, queue full
@@ -16,6 +19,8 @@ ServiceError
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -23,6 +28,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis import RedisError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.metrics import REFUSALS
 
@@ -43,6 +49,11 @@ class ServiceError(Exception):
         self.reason = reason  # under which it is counted, where the status says too little
         self.more = more  # further members of the problem object
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer's head says of it."""
+        return {}
+
 
 class BadRequest(ServiceError):
     """400."""
@@ -56,10 +67,38 @@ class InvalidRequest(ServiceError):
     status, title = 422, "Invalid request"
 
 
+class Unauthorized(ServiceError):
+    """401, with the scheme that is asked for."""
+
+    status, title = 401, "Unauthorized"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenge that HTTP demands."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(ServiceError):
+    """403."""
+
+    status, title = 403, "Forbidden"
+
+
 class NotFound(ServiceError):
     """404."""
 
     status, title = 404, "Not found"
+
+
+class TooSlow(ServiceError):
+    """408; the rest of the body is not waited for."""
+
+    status, title = 408, "Request timeout"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The connection cannot be used again: what comes next on it is the rest of the body."""
+        return {"Connection": "close"}
 
 
 class Conflict(ServiceError):
@@ -80,6 +119,11 @@ class TryLater(ServiceError):
     def __init__(self, detail: str, retry_after: int = 2, **more: Any) -> None:
         super().__init__(detail, **more)
         self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to try again."""
+        return {"Retry-After": str(self.retry_after)}
 
 
 class QuotaUsed(TryLater):
@@ -109,7 +153,8 @@ REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a fe
 
 REASONS = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method",
-    408: "slow_body", 409: "conflict", 413: "too_large", 422: "invalid", 499: "client_left", 500: "internal",
+    408: "slow_body", 409: "conflict", 413: "too_large", 415: "bad_request", 422: "invalid",
+    431: "too_large", 499: "client_left", 500: "internal",
 }  # fmt: skip
 
 
@@ -143,8 +188,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ServiceError)
     async def refuse(request: Request, error: ServiceError) -> JSONResponse:
         answer = problem(error.status, error.title, error.detail, request, reason=error.reason, **error.more)
-        if isinstance(error, TryLater):
-            answer.headers["Retry-After"] = str(error.retry_after)
+        answer.headers.update(error.headers)
         return answer
 
     @app.exception_handler(RequestValidationError)
@@ -161,8 +205,11 @@ def install(app: FastAPI) -> None:
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, ServiceError):
             return await refuse(request, error.__cause__)
-        answer = problem(error.status_code, error.detail, _framework_detail(error, request), request)
+        title = HTTPStatus(error.status_code).phrase
+        answer = problem(error.status_code, title, _framework_detail(error, request), request)
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_offered(request))
         return answer
 
     @app.exception_handler(Exception)
@@ -171,9 +218,19 @@ def install(app: FastAPI) -> None:
         return await refuse(request, Internal("the service failed; it is not your request's fault"))
 
 
+def _offered(request: Request) -> Iterator[str]:
+    """The methods of all routes at that path; Starlette would name those of the first one alone."""
+    for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
+        asked = {**request.scope, "method": method}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.routes):
+            yield method
+
+
 def _framework_detail(error: HTTPException, request: Request) -> str:
     if error.status_code == 404:
         return f"there is no {request.url.path}: see /docs for the routes"
     if error.status_code == 405:
         return f"{request.method} is not offered at {request.url.path}: see the Allow header"
+    if error.status_code == 400:
+        return f"the body is not what its Content-Type says: {error.detail}"
     return error.detail

@@ -73,7 +73,7 @@ class Repeats:
         return await asyncio.to_thread(self.settle, redis, said, seed, digest)
 
 
-def repeats(request: Request, visit: Visitor) -> Repeats:
+async def repeats(request: Request, visit: Visitor) -> Repeats:
     """The request's key; raises ``BadRequest`` if it is none."""
     key = request.headers.get("idempotency-key")
     if key is not None and not re.fullmatch(r"[\x21-\x7e]{1,255}", key):

@@ -8,18 +8,23 @@ from collections.abc import AsyncIterator
 
 import redis.asyncio
 from celery import Celery
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from starlette.types import ASGIApp
 
 from app import errors
 from app.admission import Gate
+from app.auth import REFUSED, KeyRing
+from app.browsers import CrossOrigin, SecurityHeaders
 from app.coalesce import Coalescer, Publish
 from app.datasets import sweep_uploads
 from app.events import shared_client
 from app.measuring import Measuring
-from app.middleware import BodyLimit, OpenToPages, RequestId
+from app.middleware import BodyLimit, RequestId
+from app.openapi import describe_refusals
+from app.queries import each_once
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
@@ -34,8 +39,20 @@ from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, make_celery
 from contract.redis_client import COMMAND_SECONDS, command_client
 
 
+class Service(FastAPI):
+    """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """From the outside: id, counts, headers for browsers, other sites' pages, and what FastAPI makes."""
+        stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
+        return RequestId(Measuring(SecurityHeaders(stack)))
+
+
 def create_app(settings: AppSettings | None = None) -> FastAPI:
-    """The application; nothing connects before it starts, and it starts without Redis too."""
+    """The application; nothing connects before it starts, and it starts without Redis too.
+
+    Raises ``ValueError`` with a sentence if the file of API keys cannot be read.
+    """
     settings = settings or AppSettings()
 
     @contextlib.asynccontextmanager
@@ -63,6 +80,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
             tasks.append(asyncio.create_task(Webhooks(services.jobs, settings, reaper.id).deliver_forever()))
         yield
         await end(tasks)
+        await services.gate.close()
         await patient.aclose()
         await quick.aclose()
         await services.events.aclose()
@@ -70,18 +88,21 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         services.fleet.bytes_redis.close()
         services.celery.close()
 
-    app = FastAPI(
+    app = Service(
         title="ViTGAN",
         summary="Images from a Vision-Transformer GAN whose every patch is painted by a SIREN",
         lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
+    app.state.settings = settings
+    app.state.key_ring = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(OpenToPages)
-    app.add_middleware(Measuring)
-    app.add_middleware(RequestId)
-    for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models, status):
-        app.include_router(noun.router)
+    for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models):
+        app.include_router(noun.router, responses=REFUSED, dependencies=[Depends(each_once)])
+    app.include_router(status.router)
+    describe_refusals(app)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
 

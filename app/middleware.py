@@ -1,19 +1,21 @@
-"""Around every request: its id, a limit on its body, and whom a browser lets read the answer."""
+"""Around every request: its id, and limits on its body."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
-from typing import ClassVar
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import TooLarge
+from app.errors import BadRequest, TooLarge, TooSlow
 from app.settings import AppSettings
 
-JSON_BYTES = 64 * 1024
+JSON_BYTES = 256 * 1024  # ten thousand seeds of ten digits are 120 KB
 MULTIPART_EXTRA = 64 * 1024  # what the fields and boundaries around an upload may add
+SLOWEST = 1024  # bytes a second of a body, on average: a byte now and then must not hold a place for ever
+LENGTH = re.compile(r"[0-9]{1,18}")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -41,7 +43,10 @@ class RequestId:
 
 
 class BodyLimit:
-    """Refuses a body over the limit while it is read, whatever Content-Length says."""
+    """Refuses a body that is too large, whatever Content-Length says, too slow, or broken off.
+
+    Once the answer has begun nobody reads the body, and nothing of it is looked at any more.
+    """
 
     def __init__(self, app: ASGIApp, settings: AppSettings) -> None:
         self.app, self.settings = app, settings
@@ -52,42 +57,57 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         upload = scope["path"] == "/datasets"
-        limit = self.settings.max_upload_bytes + MULTIPART_EXTRA if upload else JSON_BYTES
-        declared = Headers(scope=scope).get("content-length", "0")
-        taken = int(declared) if declared.isdigit() and int(declared) > limit else 0
+        body = Body(
+            receive,
+            declared=Headers(scope=scope).get("content-length", "0"),
+            limit=self.settings.max_upload_bytes + MULTIPART_EXTRA if upload else JSON_BYTES,
+            seconds=self.settings.body_seconds,
+        )
 
-        async def receive_limited() -> Message:
-            nonlocal taken
-            if taken <= limit:
-                message = await receive()
-                taken += len(message.get("body", b""))
-            if taken > limit:
-                raise TooLarge(f"the body is over {limit} bytes: send less")
-            return message
-
-        await self.app(scope, receive_limited, send)
-
-
-class OpenToPages:
-    """Lets pages of any site read what lies under /iiif/, refusals too, as viewers need it (CORS)."""
-
-    HEADERS: ClassVar = {
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
-        "Access-Control-Allow-Headers": "*",
-        "Access-Control-Expose-Headers": "ETag, Link, X-Model, X-Request-ID, X-Seed",
-    }
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-
-        async def send_open(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self.HEADERS)
+        async def send_noted(message: Message) -> None:
+            body.wanted = False
             await send(message)
 
-        is_open = scope["type"] == "http" and scope["path"].startswith("/iiif/")
-        await self.app(scope, receive, send_open if is_open else send)
+        await self.app(scope, body.receive, send_noted)
+
+
+class Body:
+    """One request's body on its way."""
+
+    def __init__(self, receive: Receive, declared: str, limit: int, seconds: float) -> None:
+        self._receive, self.declared, self.limit, self.seconds = receive, declared, limit, seconds
+        self.wanted = True  # until it is complete, or the answer has begun
+        self.taken = 0
+        self.began: float | None = None
+
+    async def receive(self) -> Message:
+        """The next part; raises ``TooLarge``, ``TooSlow`` or ``BadRequest``."""
+        if not self.wanted:
+            return await self._receive()
+        self._check(int(self.declared) if LENGTH.fullmatch(self.declared) else None)
+        message = await self._in_time()
+        self._check(self.taken + len(message.get("body", b"")))
+        self.taken += len(message.get("body", b""))
+        if message["type"] == "http.disconnect":
+            raise BadRequest(f"the body broke off after {self.taken} bytes: send all of it")
+        self.wanted = message.get("more_body", False)
+        return message
+
+    def _check(self, length: int | None) -> None:
+        if length is None:
+            raise BadRequest("Content-Length: give the number of the body's bytes")
+        if length > self.limit:
+            raise TooLarge(f"the body is over {self.limit} bytes: send less")
+
+    async def _in_time(self) -> Message:
+        now = asyncio.get_running_loop().time()
+        self.began = self.began or now
+        until = min(now, self.began + self.taken / SLOWEST) + self.seconds
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._receive()
+        except TimeoutError:
+            raise TooSlow(
+                f"the body stopped after {self.taken} bytes: send the next part within {self.seconds:g} s, "
+                f"and {SLOWEST} bytes a second or more"
+            ) from None

@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from app.admission import seconds_until
-from app.callers import Caller
+from app.auth import Client
 from app.errors import Conflict, QuotaUsed, Unavailable
 from app.services import Services
 from contract.jobs import Job, NameTakenError, QueueFullError, QuotaUsedError
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def queue_job(
-    request: TrainRequest | DrawRequest, job_id: str, webhook: str | None, use: Services, caller: Caller
+    request: TrainRequest | DrawRequest, job_id: str, webhook: str | None, use: Services, client: Client
 ) -> Job:
     """The job of that id, queued if it is not there yet.
 
@@ -28,7 +28,7 @@ def queue_job(
     bound = use.settings.max_queued_jobs
     try:
         use.jobs.create(
-            request, caller.id, webhook, job_id=job_id, most_queued=bound, most_open=caller.max_jobs
+            request, client.id, webhook, job_id=job_id, most_queued=bound, most_open=client.max_jobs
         )
     except NameTakenError as error:
         raise Conflict(f"a training is making {error} already: choose another name") from None
@@ -40,7 +40,7 @@ def queue_job(
         ) from None
     except QuotaUsedError:
         raise QuotaUsed(
-            f"this key may have {caller.max_jobs} unfinished jobs: wait for one, or cancel it",
+            f"this key may have {client.max_jobs} unfinished jobs: wait for one, or cancel it",
             retry_after=_soon(use),
             reason="quota_jobs",
         ) from None

@@ -12,7 +12,7 @@ from redis import RedisError
 
 from app.metrics import LEASES_EXPIRED, RUNG_AGAIN
 from contract.jobs import JobStore
-from contract.queue import DOORBELLS
+from contract.queue import DOORBELLS, QUEUES
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,14 @@ class Reaper:
             LEASES_EXPIRED.inc()
             log.warning("job %s: its worker was lost", job_id)
         for job_id, kind in self.jobs.due_rings():
-            RUNG_AGAIN.inc()
-            self.celery.send_task(DOORBELLS[kind], (job_id,))
+            if self._too_few(kind):
+                RUNG_AGAIN.inc()
+                self.celery.send_task(DOORBELLS[kind], (job_id,))
         self.jobs.forget()
+
+    def _too_few(self, kind: str) -> bool:
+        """Whether fewer messages than jobs wait; where workers are only busy, no more are piled up."""
+        return self.jobs.redis.llen(QUEUES[kind]) < self.jobs.count_queued(kind)
 
     async def look_forever(self) -> None:
         """``look``, again and again; a Redis that is away is waited for."""

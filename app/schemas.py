@@ -66,8 +66,6 @@ Resolution = Annotated[
 
 
 def _seeds(value: Any) -> Any:
-    if value is None:
-        return None
     if isinstance(value, str):
         if (count := count_seeds(value)) > MAX_SEEDS:
             raise ValueError(f"{count} seeds, at most {MAX_SEEDS} are taken at once")
@@ -85,9 +83,27 @@ def _seeds(value: Any) -> Any:
     return tuple(value)
 
 
+Seeds = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_seeds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": MAX_SEED},
+                    "minItems": 1,
+                    "maxItems": MAX_SEEDS,
+                    "uniqueItems": True,
+                },
+                {"type": "string", "examples": ["0-15,20"]},
+            ]
+        }
+    ),
+]
+
+
 def _region(value: Any) -> Any:
-    if value is None:
-        return None
     if (
         not isinstance(value, list | tuple)
         or len(value) != 4
@@ -97,6 +113,21 @@ def _region(value: Any) -> Any:
     ):
         raise ValueError("give [x, y, width, height], whole numbers, x and y from 0, width and height from 1")
     return tuple(value)
+
+
+_PLACE, _EXTENT = {"type": "integer", "minimum": 0}, {"type": "integer", "minimum": 1}
+Region = Annotated[
+    tuple[int, int, int, int],
+    BeforeValidator(_region),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "prefixItems": [_PLACE, _PLACE, _EXTENT, _EXTENT],
+            "minItems": 4,
+            "maxItems": 4,
+        }
+    ),
+]
 
 
 def _named(what: str) -> BeforeValidator:
@@ -111,8 +142,8 @@ def _named(what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-DatasetName = Annotated[str, _named("dataset"), Field(pattern=NAME_PATTERN)]
-ModelName = Annotated[str, _named("model"), Field(pattern=NAME_PATTERN)]
+DatasetName = Annotated[str, Field(pattern=NAME_PATTERN), _named("dataset")]
+ModelName = Annotated[str, Field(pattern=NAME_PATTERN), _named("model")]
 
 
 def _webhook(url: HttpUrl) -> HttpUrl:
@@ -148,7 +179,7 @@ class GenerateBody(Body):
         default_factory=lambda: secrets.randbelow(MAX_SEED + 1),
         description="which picture; random when absent, and told in X-Seed",
     )
-    seeds: Annotated[tuple[int, ...] | None, BeforeValidator(_seeds)] = Field(
+    seeds: Seeds | None = Field(
         None, description='several, as a list or as text such as "0-15,20": the answer is a zip'
     )
     resolution: Resolution = Field((256, 256), description="N, or [width, height], in pixels")
@@ -156,7 +187,7 @@ class GenerateBody(Body):
         1.0, description="1: the model as it is; toward 0: nearer to its mean picture, less varied"
     )
     model: str = Field("default", description="a model's name, or `default`")
-    region: Annotated[tuple[int, int, int, int] | None, BeforeValidator(_region)] = Field(
+    region: Region | None = Field(
         None, description="[x, y, width, height] in pixels of the whole image: only that part is drawn"
     )
     format: Literal["png", "webp", "jpeg"] = Field(
@@ -215,9 +246,7 @@ class InterpolateBody(Body):
         json_schema_extra={"examples": [{"seeds": [1, 2, 3], "frames": 72, "resolution": 256}]}
     )
 
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)] = Field(
-        description='the stops, two or more: a list, or text such as "0-3,20"'
-    )
+    seeds: Seeds = Field(description='the stops, two or more: a list, or text such as "0-3,20"')
     frames: int = Field(72, ge=2, description="of the whole animation")
     resolution: Resolution = Field((256, 256), description="N, or [width, height], in pixels")
     truncation: Truncation = Field(1.0, description="as in POST /generate")

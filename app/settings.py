@@ -4,17 +4,53 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from contract.messages import MAX_SIDE
 from contract.settings import SharedSettings
 
 BASE64_MARK = "whsec_"  # of the Standard Webhooks: base64 follows
+ORIGIN = re.compile(r"https?://[^/\s]+")
+
+
+def _origins(value: Any) -> Any:
+    """A JSON list, or names with commas between them; raises ``ValueError`` with the one that is none."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    origins = json.loads(value) if isinstance(value, str) else value
+    for origin in origins:
+        if origin != "*" and not ORIGIN.fullmatch(str(origin)):
+            raise ValueError(f"{origin!r} is no origin: give https://example.org, without a path, or *")
+    return origins
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
 
 
 class AppSettings(SharedSettings):
     """Settings of the API."""
+
+    api_keys_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="JSON file of `vitgan keys`: with it, whoever calls must have a key"
+    )
+    allow_anonymous: bool = Field(
+        False, description="listen on other addresses than this machine's own without API keys"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        (), description="sites whose pages may call the API in a browser: with commas, or a JSON list"
+    )
+    header_seconds: float = Field(10, gt=0, description="how long a request's head may take to come")
+    body_seconds: float = Field(30, gt=0, description="how long the next part of a body may take to come")
+    stall_seconds: float = Field(
+        30, gt=0, description="how long a client may take nothing of its answer, twice that at most"
+    )
 
     default_model: str = Field("emoji-32", description="the model that `default` names")
     max_side: int = Field(MAX_SIDE, ge=1, le=MAX_SIDE, description="pixels of an image's side")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from app.callers import Asking
+from app.auth import Known
 from app.errors import ClientLeft
 
 Result = TypeVar("Result")
@@ -53,11 +53,11 @@ def preferences(request: Request) -> dict[str, str]:
     return found
 
 
-def visit(request: Request, caller: Asking) -> Visit:
+async def visit(request: Request, client: Known) -> Visit:
     """The request's client. ``Prefer: wait=10`` says that it waits ten seconds for an image to begin."""
     wait = preferences(request).get("wait", "")
     seconds = float(wait) if re.fullmatch(r"[1-9]\d{0,8}", wait) else None
-    return Visit(request, caller.id, caller.max_waiting, seconds)
+    return Visit(request, client.id, client.max_waiting, seconds)
 
 
 Visitor = Annotated[Visit, Depends(visit)]

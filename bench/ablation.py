@@ -126,6 +126,9 @@ ROWS = {
     "no-shift": Row(("training.oversample=1",)),
     "side-by-side": Row(("generator.overlap=0",)),
     "overlap-half": Row(("generator.overlap=0.5",)),
+    "positions-of-picture": Row(("generator.coordinates=picture",)),
+    "slow-generator": Row(("training.generator_rate=0.25",)),
+    "slow-generator-6e-4": Row(("training.generator_rate=0.25", "training.learning_rate=6e-4")),
 }
 
 

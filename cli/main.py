@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from cli import keys
+from cli.sentences import Sentences
 from cli.values import parse_region, parse_resolution
 from contract.seeds import MAX_SEED, parse_seeds
 
@@ -38,18 +40,18 @@ def up(host: Host = "127.0.0.1", port: Port = 8000) -> None:
 @app.command()
 def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     """Start the API alone."""
-    import uvicorn
-
+    from app.listening import check_host
     from app.main import create_app
+    from app.server import serve
     from app.settings import AppSettings
     from contract.logs import set_up_logs
 
-    settings = AppSettings()
-    set_up_logs("api", settings)
-    uvicorn.run(
-        create_app(settings), host=host, port=port, log_level="warning", log_config=None,
-        timeout_graceful_shutdown=3,
-    )  # fmt: skip
+    with Sentences():
+        settings = AppSettings()
+        check_host(host, settings)
+        set_up_logs("api", settings)
+        service = create_app(settings)
+    serve(service, settings, host, port)
 
 
 @app.command()
@@ -118,7 +120,7 @@ def train(
     from worker.engine import use_threads
 
     use_threads(threads)
-    with _Sentences():
+    with Sentences():
         config = preset_named(preset, batch).with_setting(*settings or ())
         run = RunOptions(
             out=out, kimg=kimg, seed=seed, tick_kimg=tick, max_minutes=max_minutes, resume=resume,
@@ -136,7 +138,7 @@ def plot(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Draw a run's curves into RUN/curves.png."""
     from cli.plot import run_plot
 
-    with _Sentences():
+    with Sentences():
         code = run_plot(run)
     raise typer.Exit(code)
 
@@ -155,7 +157,7 @@ def generate(
     from cli.local import run_generation
     from contract.messages import Form, Side
 
-    with _Sentences():
+    with Sentences():
         width, height = parse_resolution(resolution)
         x, y, w, h = parse_region(region, width, height)
         columns, rows = Side.part(width, x, w), Side.part(height, y, h)
@@ -176,7 +178,7 @@ def grid(
     from cli.local import run_composition
     from contract.messages import Grid, Side
 
-    with _Sentences():
+    with Sentences():
         width, height = parse_resolution(resolution)
         what = Grid(
             seeds=(numbers := tuple(parse_seeds(seeds))), truncation=truncation,
@@ -204,7 +206,7 @@ def interpolate(
     from cli.local import run_composition
     from contract.messages import Side, Walk
 
-    with _Sentences():
+    with Sentences():
         width, height = parse_resolution(resolution)
         numbers = tuple(parse_seeds(seeds))
         if not 2 <= len(numbers) <= frames:
@@ -239,7 +241,7 @@ def evaluate(
     from worker.engine import use_threads
 
     use_threads(threads)
-    with _Sentences():
+    with Sentences():
         code = run_evaluation(
             model, data, count=count, seed=seed, out=out, device=device, fid=fid, cache=cache, crop=crop,
             background=background,
@@ -249,6 +251,7 @@ def evaluate(
 
 dataset = typer.Typer(help="Make datasets.", no_args_is_help=True)
 app.add_typer(dataset, name="dataset")
+app.add_typer(keys.app, name="keys")
 
 
 @dataset.command()
@@ -262,15 +265,3 @@ def shapes(
 
     write_shapes(out, count, seed)
     typer.echo(f"{out}: {count} pictures")
-
-
-class _Sentences:
-    """Turns a ``ValueError`` into one sentence on standard error and exit code 2."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if isinstance(error, ValueError):
-            typer.echo(f"vitgan: {error}", err=True)
-            raise typer.Exit(2)

@@ -22,6 +22,9 @@ from urllib.parse import urlsplit
 import httpx
 from redis import Redis, RedisError
 
+from app.key_file import read_keys
+from app.listening import check_host
+from app.settings import AppSettings
 from cli.children import Child
 from contract.presence import alive
 from contract.queue import GENERATE, TRAIN
@@ -45,9 +48,14 @@ def run(host: str, port: int) -> int:
     stop = _Stop()
     try:
         with _data_folder() as settings:
+            keys = _keys_file(host)
             check_port(host, port)
             _start(children, host, port, settings, stop)
-            _draw_first(host, port)
+            if keys:
+                _say_keys(host, port, keys)
+            else:
+                _draw_first(host, port)
+            print("Ctrl-C stops everything.", flush=True)
             while not stop.asked:
                 _revive(children)
                 time.sleep(0.2)
@@ -100,6 +108,18 @@ def _data_folder() -> Iterator[SharedSettings]:
                 f"another `vitgan up` uses {folder.resolve()}: stop it, or set VITGAN_DATA_DIR"
             ) from None
         yield settings
+
+
+def _keys_file(host: str) -> Path | None:
+    """The file of API keys, if the service asks for them; raises ``UpError`` if it cannot run so."""
+    try:
+        settings = AppSettings()
+        check_host(host, settings)
+        if settings.api_keys_file:
+            read_keys(settings.api_keys_file)
+    except ValueError as error:
+        raise UpError(str(error)) from None
+    return settings.api_keys_file
 
 
 def check_port(host: str, port: int) -> None:
@@ -211,9 +231,18 @@ def _draw_first(host: str, port: int) -> None:
         f"\n{address}\n"
         f"  first picture: {FIRST.resolve()}\n"
         f"  curl -d '{{\"seed\": 0, \"resolution\": 256}}' -H 'Content-Type: application/json' "
-        f"{address}/generate -o seed0000.png\n"
-        "Ctrl-C stops everything.",
-        flush=True,
+        f"{address}/generate -o seed0000.png"
+    )
+
+
+def _say_keys(host: str, port: int, keys: Path) -> None:
+    """The words to ask for a picture; we have no key to ask for one ourselves."""
+    address = _address(host, port)
+    print(
+        f"\n{address}\n"
+        f"  asks for API keys: vitgan keys create --name me --scope generate --file {keys}\n"
+        "  curl -d '{\"seed\": 0, \"resolution\": 256}' -H 'Content-Type: application/json' "
+        f"-H 'Authorization: Bearer KEY' {address}/generate -o seed0000.png"
     )
 
 

@@ -5,6 +5,7 @@
     beat     running -> running       the lease is renewed, progress told; answers whether to go on
     finish   running -> succeeded | failed | cancelled
     release  running -> queued        a worker that stops gives it back
+             running -> cancelled     ... after a cancel that it has not heard
     reap     running -> queued        the lease ran out: losses + 1, to be claimed after a pause
              running -> failed        ... for the last time
              running -> cancelled     ... after a cancel that its worker did not live to hear
@@ -140,11 +141,16 @@ return 1
 RELEASE = (
     _JOB
     + """
-local status, fence, created = unpack(redis.call('HMGET', job, 'status', 'fence', 'created_at'))
+local status, fence, created, cancel =
+  unpack(redis.call('HMGET', job, 'status', 'fence', 'created_at', 'cancel'))
 if status ~= 'running' or fence ~= ARGV[2] then return 0 end
-become('queued', 'rings', 0)
-redis.call('ZADD', queued, created, id)
-redis.call('ZADD', rings, now, id)
+if cancel == '1' then
+  finish('cancelled')
+else
+  become('queued', 'rings', 0)
+  redis.call('ZADD', queued, created, id)
+  redis.call('ZADD', rings, now, id)
+end
 redis.call('ZREM', running, id)
 return 1
 """

@@ -149,6 +149,10 @@ class JobStore:
             raise refusal(name)
         return job_id
 
+    def count_queued(self, kind: str) -> int:
+        """Jobs of that kind that wait."""
+        return self.redis.zcard(keys.jobs_queued(kind))
+
     def end_rate(self) -> float:
         """Jobs that have ended a second, in the last ten minutes."""
         now, _ = self.redis.time()

@@ -8,16 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contract.messages import NAME_PATTERN
 
+log = logging.getLogger(__name__)
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+
+
+class _Native(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    resolution: Annotated[int, Field(ge=1)]
+
+
+class _Told(BaseModel):
+    """What of ``config.json`` is told to clients; the rest is the model's own."""
+
+    model_config = ConfigDict(strict=True)
+
+    version: int = 1
+    preset: str
+    kimg: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    created_at: str
+    generator: _Native
 
 
 @dataclass(frozen=True)
@@ -49,23 +72,26 @@ class PublishedModel:
 
 
 class ModelLibrary:
-    """Models of several folders; the first folder that has a name wins."""
+    """Models of several folders; the first folder that has a name wins. What is no model is passed over."""
 
     def __init__(self, *roots: Path) -> None:
         self.roots = roots
 
     def get(self, name: str) -> PublishedModel:
         """The model of that name; raises ``KeyError`` if there is none."""
-        if re.fullmatch(NAME_PATTERN, name):
-            for root in self.roots:
-                if (model := _read(root / name)) is not None:
-                    return model
-        raise KeyError(name)
+        if (model := self._find(name)) is None:
+            raise KeyError(name)
+        return model
 
     def list(self) -> list[PublishedModel]:
         """All models, by name."""
         names = {path.parent.name for root in self.roots for path in root.glob(f"*/{CONFIG}")}
-        return [self.get(name) for name in sorted(names) if re.fullmatch(NAME_PATTERN, name)]
+        return [model for name in sorted(names) if (model := self._find(name))]
+
+    def _find(self, name: str) -> PublishedModel | None:
+        if not re.fullmatch(NAME_PATTERN, name):
+            return None
+        return next((model for root in self.roots if (model := _read(root / name))), None)
 
 
 def _read(folder: Path) -> PublishedModel | None:
@@ -77,10 +103,26 @@ def _read(folder: Path) -> PublishedModel | None:
 
 
 @lru_cache(maxsize=256)
-def _load(folder: Path, stamp: tuple[tuple[int, int, int], ...]) -> PublishedModel:
-    """Reads and hashes; ``stamp`` makes a changed folder a new entry of the cache."""
-    config = (folder / CONFIG).read_bytes()
-    digest = hashlib.sha256(hashlib.sha256(config).digest())
+def _load(folder: Path, stamp: tuple[tuple[int, int, int], ...]) -> PublishedModel | None:
+    """Reads and hashes; ``stamp`` makes a changed folder a new entry of the cache.
+
+    None, and a line in the log, if ``config.json`` does not say what it should.
+    """
+    written = (folder / CONFIG).read_bytes()
+    try:
+        config = json.loads(written)
+        _Told.model_validate(config)
+    except (ValueError, RecursionError) as error:
+        log.warning("%s does not describe a model, so it is passed over: %s", folder / CONFIG, _reason(error))
+        return None
+    digest = hashlib.sha256(hashlib.sha256(written).digest())
     with (folder / WEIGHTS).open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
-    return PublishedModel(folder.name, digest.hexdigest(), folder, json.loads(config))
+    return PublishedModel(folder.name, digest.hexdigest(), folder, config)
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -17,18 +17,23 @@ DRAW_TASK = "vitgan.draw"  # of the same queue: a doorbell that carries a job's 
 TRAIN_TASK = "vitgan.train"
 
 DOORBELLS = {"draw": DRAW_TASK, "train": TRAIN_TASK}  # by kind of job
+QUEUES = {"draw": GENERATE, "train": TRAIN}  # where they ring
 
 
 def make_celery(redis_url: str) -> Celery:
-    """A Celery app on that Redis. Messages are JSON only and are acknowledged when done."""
+    """A Celery app on that Redis. Messages are JSON only, and are acknowledged when a thread takes them.
+
+    Later would gain nothing, as jobs and images are looked after by their own means, and an acknowledgement
+    that is due when Redis has been away ends the worker (kombu 5.7).
+    """
     celery = Celery("vitgan", broker=redis_url, set_as_current=False)
     celery.conf.update(
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
-        task_acks_late=True,
         task_publish_retry=False,  # a retry after a time-out may have rung already
         worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,  # what a busy worker holds back another one could do
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,

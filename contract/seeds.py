@@ -7,6 +7,11 @@ import re
 MAX_SEED = 2**32 - 1  # StyleGAN's: what RandomState takes
 
 
+def is_seed(text: str) -> bool:
+    """Whether it is one seed; longer digits are never read as a number."""
+    return bool(re.fullmatch(r"\d{1,10}", text)) and int(text) <= MAX_SEED
+
+
 def parse_seeds(text: str) -> list[int]:
     """Numbers and ranges, ends included; raises ``ValueError`` with a sentence."""
     return [seed for first, last in _ranges(text) for seed in range(first, last + 1)]
@@ -20,7 +25,7 @@ def count_seeds(text: str) -> int:
 def _ranges(text: str) -> list[tuple[int, int]]:
     found = []
     for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part.strip())
         if not match:
             raise ValueError(f"seeds {text!r}: give numbers and ranges such as 0-15,20")
         first = int(match[1])

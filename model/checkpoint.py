@@ -6,9 +6,10 @@ folder of ``config.json`` and ``model.safetensors``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import pickle  # for its error alone: nothing is unpickled but tensors
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from model.config import GeneratorConfig
 from model.generator import Generator
@@ -51,19 +53,16 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def load_checkpoint(run: Path) -> dict[str, Any] | None:
-    """The newest readable checkpoint's state, or None if there is none; a truncated one is passed over."""
+    """The newest whole checkpoint's state, or None if there is none; a damaged one is passed over.
+
+    Checksums are compared first: ``torch.load`` does not look at them.
+    """
     for path in checkpoints(run):
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (
-            RuntimeError,
-            EOFError,
-            OSError,
-            KeyError,
-            pickle.UnpicklingError,
-        ):  # cut off or no checkpoint
-            continue
-        return state
+        # Whatever is raised, it is cut off or damaged: zipfile and the unpickler have many names for that.
+        with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
+            if archive.testzip() is None:
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                return state
     return None
 
 
@@ -85,15 +84,25 @@ def load_generator(folder: Path) -> Generator:
     """
     try:
         config = json.loads((folder / "config.json").read_text())
-        generator = Generator(GeneratorConfig(**config["generator"]))
-        generator.load_state_dict(load_file(folder / "model.safetensors"))
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        RuntimeError,
-        SafetensorError,
-        json.JSONDecodeError,
-    ) as error:
+        shape = GeneratorConfig(**config["generator"])
+        weights = load_file(folder / "model.safetensors")
+        _check_fit(shape, weights)
+        generator = Generator(shape)
+        generator.load_state_dict(weights)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, SafetensorError) as error:
         raise ValueError(f"{folder} is no readable model: {error}") from error
     return generator.eval().requires_grad_(False)
+
+
+def _check_fit(shape: GeneratorConfig, weights: dict[str, Tensor]) -> None:
+    """Raises ``ValueError`` if the weights are another shape's, before memory is taken for that shape."""
+    with torch.device("meta"):
+        wanted = Generator(shape).state_dict()
+    for name in sorted(wanted.keys() | weights.keys()):
+        want, got = (_kind(tensors[name]) if name in tensors else "none" for tensors in (wanted, weights))
+        if want != got:
+            raise ValueError(f"the config asks for {name} {want}, the weights have {got}")
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {tensor.dtype}"

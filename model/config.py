@@ -7,6 +7,7 @@ Every field is glossed: its unit, its range and where the value comes from. "pap
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -14,6 +15,11 @@ from typing import Any
 def choice(*names: str) -> Any:
     """A field that takes one of ``names``; the first is its default."""
     return field(default=names[0], metadata={"names": names})
+
+
+def count(default: int, most: int) -> Any:
+    """A field that takes whole numbers from 1 to ``most``: models come from files, which may say anything."""
+    return field(default=default, metadata={"most": most})
 
 
 def _check_fields(config: Any, section: str) -> None:
@@ -27,7 +33,9 @@ def _check_fields(config: Any, section: str) -> None:
         elif kind == "str":
             right, wanted = isinstance(value, str), "a text"
         elif kind == "int":
-            right, wanted = type(value) is int and value >= 1, "a whole number of 1 or more"
+            most = entry.metadata.get("most", math.inf)
+            right = type(value) is int and 1 <= value <= most
+            wanted = "a whole number of 1 or more" if most == math.inf else f"a whole number from 1 to {most}"
         else:
             right, wanted = type(value) in (int, float) and value >= 0, "a number of 0 or more"
         if not right:
@@ -38,16 +46,18 @@ def _check_fields(config: Any, section: str) -> None:
 class GeneratorConfig:
     """The generator's shape; with the weights, all that decides what a seed looks like."""
 
-    resolution: int = 32  # native side in pixels: what it was trained at, not a limit
-    grid: int = 8  # tokens a side; the paper keeps 8 x 8 at every resolution
-    z_dim: int = 384  # size of the latent z; the paper: equal to the width
-    mapping_layers: int = 8  # depth of the mapping network: the authors' code has 8, the paper names none
-    width: int = 384  # D, the width of tokens and of the style w
-    blocks: int = 4  # transformer blocks; the paper: 4 at 32 px, 6 at 64 px
-    heads: int = 6  # attention heads, each width / heads wide
-    mlp_ratio: int = 4  # width of a block's MLP over D; the paper: 1536 / 384
-    siren_width: int = 192  # width of the painter's two sine layers: the price of a pixel
-    fourier_dim: int = 192  # number of Fourier features sin(W v) of a pixel's position
+    resolution: int = count(32, most=4096)  # native side in pixels: what it was trained at, not a limit
+    grid: int = count(8, most=256)  # tokens a side; the paper keeps 8 x 8 at every resolution
+    z_dim: int = count(384, most=16384)  # size of the latent z; the paper: equal to the width
+    mapping_layers: int = count(
+        8, most=64
+    )  # depth of the mapping network: the authors' code has 8, the paper names none
+    width: int = count(384, most=16384)  # D, the width of tokens and of the style w
+    blocks: int = count(4, most=256)  # transformer blocks; the paper: 4 at 32 px, 6 at 64 px
+    heads: int = count(6, most=1024)  # attention heads, each width / heads wide
+    mlp_ratio: int = count(4, most=64)  # width of a block's MLP over D; the paper: 1536 / 384
+    siren_width: int = count(192, most=16384)  # width of the painter's two sine layers: the price of a pixel
+    fourier_dim: int = count(192, most=16384)  # number of Fourier features sin(W v) of a pixel's position
     fourier_std: float = 1.5  # initial std of W, radians per half patch: smooth within a patch at first
     demodulate: bool = True  # divide modulated weights by their norm, as StyleGAN2 and CIPS do; false: the
     # paper's text, w'_ijk = s_i w_ijk and no more
@@ -55,7 +65,9 @@ class GeneratorConfig:
     # neighbours are blended (model/plane.py); 0: patches side by side, as in the paper
     coordinates: str = choice("patch", "picture")  # where a painter's positions count from: the middle of
     # its patch (paper), or of the picture: then neighbours of equal style paint the same where they overlap
-    zoom: int = 1  # finest pixels that training shows, times the native resolution, a power of two: half of
+    zoom: int = count(
+        1, most=64
+    )  # finest pixels that training shows, times the native resolution, a power of two: half of
     # each batch are crops 1/2, 1/4, ... 1/zoom of a side wide; needs training.oversample, a multiple of it
     residual: str = choice("input", "normalised")  # what a block adds back: its input (paper, eqs. 12, 13),
     # or SLN's output, as the authors' released code does

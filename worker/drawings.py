@@ -28,6 +28,7 @@ from worker.telling import until_told
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
+AWAY_SECONDS = 5.0  # until the next beat if Redis does not answer: each try keeps the drawing waiting
 
 
 class StoppedError(Exception):
@@ -97,7 +98,7 @@ class Beats:
         self.store, self.claim, self.stopping = store, claim, stopping
         self.given_back = False
         self.images = self.bytes = 0
-        self._last = time.monotonic()
+        self._due = time.monotonic() + BEAT_SECONDS
 
     def count(self, piece: Piece) -> bytes:
         """The piece's bytes; raises ``StoppedError`` when there is no more to do."""
@@ -105,12 +106,12 @@ class Beats:
         if self.stopping.is_set():
             self.given_back = self.store.release(self.claim)
             raise StoppedError
-        if time.monotonic() - self._last > BEAT_SECONDS:
-            self._last = time.monotonic()
+        if time.monotonic() > self._due:
             self._beat()
         return piece.data
 
     def _beat(self) -> None:
+        self._due = time.monotonic() + BEAT_SECONDS
         what = self.claim.request.what
         progress = {"bytes": self.bytes}
         if isinstance(what, Images):
@@ -119,6 +120,7 @@ class Beats:
             answer = self.store.beat(self.claim, progress)
         except RedisError:
             log.warning("job %s: Redis does not answer, drawing goes on", self.claim.job_id)
+            self._due = time.monotonic() + AWAY_SECONDS
             return
         if answer is Beat.CANCEL:
             self.store.cancelled(self.claim)

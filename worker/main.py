@@ -30,6 +30,7 @@ from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine, core_count, use_threads
 from worker.images import draw_batch
 from worker.metrics import SLOTS, SLOTS_BUSY
+from worker.pool import ThreadPool
 from worker.settings import WorkerSettings
 from worker.trainer import run_job, sweep_runs
 
@@ -82,7 +83,10 @@ def run_image_worker(settings: WorkerSettings) -> None:
         with SLOTS_BUSY.track_inprogress():
             draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE), late.is_set)
 
-    _run(celery, GENERATE, settings.slots, settings, WORKER)
+    try:
+        _run(celery, GENERATE, settings.slots, settings, WORKER)
+    finally:
+        drawings.shutdown()  # they stop at their next strip, while Python still lets them have threads
 
 
 def run_training_worker(settings: WorkerSettings) -> None:
@@ -134,9 +138,10 @@ def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings, room:
     signals.setup_logging.connect(lambda **_: None, weak=False)  # ours is set up; Celery's is left out
     # It would say that it stops, past all logging.
     celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
+    celery.conf.worker_pool = f"{ThreadPool.__module__}:{ThreadPool.__name__}"
     celery.worker_main(
         [
-            "--quiet", "worker", "--pool=threads", f"--concurrency={slots}", f"--queues={queue}",
+            "--quiet", "worker", f"--concurrency={slots}", f"--queues={queue}",
             f"--hostname={name(queue)}", "--without-gossip", "--without-mingle",
             "--without-heartbeat",
         ]

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from app.auth import Trains
 from app.datasets import dataset_names, read_dataset, store_dataset, taken
 from app.errors import InvalidRequest
 from app.idempotency import Repeatable, Repeats
@@ -39,7 +40,7 @@ _FORM = {
 
 
 @router.post("", status_code=201, summary="Upload a zip of pictures", openapi_extra=_FORM)
-async def upload(request: Request, use: Use, repeats: Repeatable) -> dict[str, Any]:
+async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable) -> dict[str, Any]:
     """Keeps the readable pictures of the zip; the answer names what was left out, and why.
 
     curl -F name=cats -F file=@cats.zip localhost:8000/datasets
@@ -70,7 +71,7 @@ def _store(file: BinaryIO, name: str, use: Services, repeats: Repeats) -> dict[s
 
 @router.get("", summary="List datasets")
 def listing(
-    use: Use, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+    use: Use, client: Trains, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
 ) -> Listing[dict[str, Any]]:
     """All datasets by name, a page at a time."""
     names = page(dataset_names(use.settings), str, limit, cursor)
@@ -79,6 +80,6 @@ def listing(
 
 
 @router.get("/{name}", summary="One dataset")
-def one(name: str, use: Use) -> dict[str, Any]:
+def one(name: str, use: Use, client: Trains) -> dict[str, Any]:
     """What was kept, what was left out."""
     return read_dataset(name, use.settings)

@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from app.callers import Asking
+from app.auth import Generates
 from app.drawings import job_response, wants_job
 from app.idempotency import Repeatable
 from app.images import Composed, Picture, check_composition, check_size, image_response
@@ -41,7 +41,7 @@ router = APIRouter(tags=["images"])
     },
 )
 async def generate(
-    body: GenerateBody, request: Request, use: Use, caller: Asking, visit: Visitor, repeats: Repeatable
+    body: GenerateBody, request: Request, use: Use, client: Generates, visit: Visitor, repeats: Repeatable
 ) -> Response:
     r"""The same seed, resolution, truncation and model give the same bytes, every time.
 
@@ -59,7 +59,7 @@ async def generate(
     is_job = wants_job(request)
     webhook = checked_webhook(body.webhook, is_job, use.settings)
     if is_job:
-        return await asyncio.to_thread(job_response, model, what, settled.id, webhook, use, caller)
+        return await asyncio.to_thread(job_response, model, what, settled.id, webhook, use, client)
     settled.check(model)
     if isinstance(what, Grid):
         return await image_response(Composed(model, what), use, visit)

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from app import iiif
+from app.auth import Generates
 from app.conditional import not_modified
 from app.errors import NotFound
 from app.images import MEDIA_TYPES, Picture, image_response
@@ -20,7 +21,7 @@ from app.services import Services, Use
 from app.settings import AppSettings
 from app.visits import Visitor
 from contract.models import PublishedModel
-from contract.seeds import MAX_SEED
+from contract.seeds import MAX_SEED, is_seed
 
 router = APIRouter(prefix="/iiif/3", tags=["iiif"])
 
@@ -35,15 +36,22 @@ async def preflight(rest: str) -> Response:
 
 @router.head("/{identifier}", include_in_schema=False)
 @router.get("/{identifier}", status_code=303, summary="To info.json", response_class=RedirectResponse)
-async def base(identifier: str, request: Request, use: Use) -> Response:
+async def base(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """The base URI stands for what is known of the image."""
     named(identifier, use)
     return RedirectResponse(f"{address(identifier, request)}/info.json", 303)
 
 
 @router.head("/{identifier}/info.json", include_in_schema=False)
-@router.get("/{identifier}/info.json", summary="What a viewer must know")
-async def info(identifier: str, request: Request, use: Use) -> Response:
+@router.get(
+    "/{identifier}/info.json",
+    summary="What a viewer must know",
+    responses={
+        200: {"content": {"application/ld+json": {}}, "description": "JSON-LD if Accept names it"},
+        307: {"description": "to the URL that names the model's digest"},
+    },
+)
+async def info(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """Size, tiles, limits and what is offered, as the standard words it."""
     model, seed, pinned = named(identifier, use)
     if not pinned:
@@ -77,6 +85,7 @@ async def image(
     file: str,
     request: Request,
     use: Use,
+    client: Generates,
     visit: Visitor,
 ) -> Response:
     """{region}/{size}/{rotation}/{quality}.{format} of IIIF Image API 3.0.
@@ -101,7 +110,7 @@ async def image(
 def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:
     """Model, seed, and whether the model's digest is named; raises ``NotFound``."""
     name, _, seed = identifier.rpartition(":")
-    if not seed.isdecimal() or int(seed) > MAX_SEED:
+    if not is_seed(seed):
         raise NotFound(f"there is no image {identifier!r}: give model:seed, a seed from 0 to {MAX_SEED}")
     model, _, digest = name.partition("@")
     return find(model, digest, use), int(seed), bool(digest)

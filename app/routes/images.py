@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.auth import Generates
 from app.conditional import not_modified
 from app.errors import InvalidRequest, NotFound, sentence
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
@@ -21,7 +22,7 @@ from app.services import Services, Use
 from app.visits import Visitor
 from contract.messages import Form
 from contract.models import PublishedModel
-from contract.seeds import MAX_SEED
+from contract.seeds import MAX_SEED, is_seed
 
 router = APIRouter(tags=["images"])
 
@@ -61,6 +62,7 @@ async def image(
     parameters: Annotated[Parameters, Query()],
     request: Request,
     use: Use,
+    client: Generates,
     visit: Visitor,
 ) -> Response:
     """The bytes of POST /generate; ``model`` is a name, or name@digest.
@@ -98,7 +100,7 @@ def find(name: str, digest: str, use: Services) -> PublishedModel:
 
 def asked(published: PublishedModel, seed: str, suffix: str, parameters: Parameters) -> Picture:
     """What the URL says, checked as the body of POST /generate is; raises ``InvalidRequest``."""
-    if not seed.isdecimal() or int(seed) > MAX_SEED:
+    if not is_seed(seed):
         raise InvalidRequest(f"seed: {seed!r}, give a whole number from 0 to {MAX_SEED}")
     try:
         body = GenerateBody.model_validate(

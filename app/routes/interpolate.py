@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from app.callers import Asking
+from app.auth import Generates
 from app.drawings import job_response, wants_job
 from app.idempotency import Repeatable
 from app.images import Composed, check_composition, image_response
@@ -36,7 +36,7 @@ router = APIRouter(tags=["images"])
     },
 )
 async def interpolate(
-    body: InterpolateBody, request: Request, use: Use, caller: Asking, visit: Visitor, repeats: Repeatable
+    body: InterpolateBody, request: Request, use: Use, client: Generates, visit: Visitor, repeats: Repeatable
 ) -> Response:
     r"""A frame that falls on a seed is that seed's picture, to the bit.
 
@@ -50,6 +50,6 @@ async def interpolate(
     is_job = wants_job(request)
     webhook = checked_webhook(body.webhook, is_job, use.settings)
     if is_job:
-        return await asyncio.to_thread(job_response, model, walk, settled.id, webhook, use, caller)
+        return await asyncio.to_thread(job_response, model, walk, settled.id, webhook, use, client)
     settled.check(model)
     return await image_response(Composed(model, walk), use, visit)

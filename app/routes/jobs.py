@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
-from app.callers import Asking
+from app.auth import Known, Trains
 from app.datasets import dataset_names
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.events import events_response, position_after
@@ -25,9 +25,16 @@ from contract.messages import DrawRequest, TrainRequest
 
 router = APIRouter(tags=["jobs"])
 
+_TEXT = {"type": "string"}
+_EVENT = {  # as OpenAPI 3.2 describes each of a stream's items
+    "type": "object",
+    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT | {"contentMediaType": "application/json"}},
+    "required": ["event", "data"],
+}
+
 
 @router.post("/train", status_code=202, summary="Train a model")
-def train(body: TrainBody, response: Response, use: Use, caller: Asking, repeats: Repeatable) -> Job:
+def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats: Repeatable) -> Job:
     r"""Queues a training on an uploaded dataset; when it succeeds, its model can be drawn with.
 
     curl -d '{"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 100}' \
@@ -45,16 +52,16 @@ def train(body: TrainBody, response: Response, use: Use, caller: Asking, repeats
     if body.name == "default" or body.name in {model.name for model in use.library.list()}:
         raise Conflict(f"there is a model {body.name!r} already: choose another name")
     request = TrainRequest(**body.model_dump(exclude={"webhook"}), request_id=bound("request_id"))
-    return queue_job(request, settled.id, webhook, use, caller)
+    return queue_job(request, settled.id, webhook, use, client)
 
 
 @router.get("/jobs", summary="List jobs")
 def listing(
-    use: Use, caller: Asking, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+    use: Use, client: Known, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
 ) -> Listing[Job]:
     """Your jobs, newest first, a page at a time."""
     try:
-        jobs = use.jobs.list(limit + 1, cursor, owner=None if caller.sees_all else caller.id)
+        jobs = use.jobs.list(limit + 1, cursor, owner=None if client.sees_all else client.id)
     except KeyError:
         raise InvalidRequest("cursor: unknown, begin again without one") from None
     more = len(jobs) > limit
@@ -62,13 +69,13 @@ def listing(
 
 
 @router.get("/jobs/{job_id}", summary="One job")
-def one(job_id: str, use: Use, caller: Asking) -> Job:
+def one(job_id: str, use: Use, client: Known) -> Job:
     """Status and progress."""
     try:
         job = use.jobs.get(job_id)
     except KeyError:
         raise no_job(job_id) from None
-    if not caller.sees(job):
+    if not client.sees(job):
         raise no_job(job_id)
     return job
 
@@ -79,7 +86,7 @@ def one(job_id: str, use: Use, caller: Asking) -> Job:
     response_class=EventSourceResponse,
     responses={
         200: {
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"itemSchema": _EVENT}},
             "description": "server-sent events: `status`, `progress`, `cancel-asked`; at last `end`",
         },
         400: {"description": "Last-Event-ID is no event's id"},
@@ -87,7 +94,7 @@ def one(job_id: str, use: Use, caller: Asking) -> Job:
     },
 )
 async def events(
-    job_id: str, use: Use, caller: Asking, last_event_id: Annotated[str | None, Header()] = None
+    job_id: str, use: Use, client: Known, last_event_id: Annotated[str | None, Header()] = None
 ) -> EventSourceResponse:
     """All of them from the first on, or those after ``Last-Event-ID``; also when the job has ended.
 
@@ -97,7 +104,7 @@ async def events(
     browser's EventSource would connect again.
     """
     position = position_after(last_event_id)
-    await asyncio.to_thread(one, job_id, use, caller)
+    await asyncio.to_thread(one, job_id, use, client)
     return events_response(use.events, job_id, position)
 
 
@@ -111,9 +118,9 @@ async def events(
         409: {"description": "it has not succeeded, or is a training"},
     },
 )
-def result(job_id: str, use: Use, caller: Asking) -> FileResponse:
+def result(job_id: str, use: Use, client: Known) -> FileResponse:
     """The bytes that the same request without ``Prefer: respond-async`` is answered with."""
-    job = one(job_id, use, caller)
+    job = one(job_id, use, client)
     if job.kind != DrawRequest.KIND:
         raise Conflict(f"job {job_id} is a training: draw with the model that it makes")
     if job.status is not JobStatus.SUCCEEDED or job.result is None:
@@ -126,9 +133,9 @@ def result(job_id: str, use: Use, caller: Asking) -> FileResponse:
 
 
 @router.delete("/jobs/{job_id}", status_code=202, summary="Cancel a job")
-def cancel(job_id: str, use: Use, caller: Asking) -> Job:
+def cancel(job_id: str, use: Use, client: Known) -> Job:
     """A queued job is cancelled at once; a running one within seconds."""
-    one(job_id, use, caller)
+    one(job_id, use, client)
     try:
         use.jobs.request_cancel(job_id)
     except JobFinishedError:

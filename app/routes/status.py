@@ -18,7 +18,9 @@ from contract.queue import GENERATE, TRAIN
 router = APIRouter(tags=["status"])
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
-PAGE_POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'"
+PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 @router.get("/healthz", summary="Alive?")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.callers import Asking, Caller
+from app.auth import Client, Known
 from app.schemas import Listing
 from app.services import Services, Use
 from contract.webhooks import KEEP_DEAD, WebhookQueue
@@ -26,16 +26,16 @@ class DeadWebhook(BaseModel):
 
 
 @router.get("/webhooks/dead", summary="Webhooks that were given up")
-def dead(use: Use, caller: Asking) -> Listing[DeadWebhook]:
+def dead(use: Use, client: Known) -> Listing[DeadWebhook]:
     """The last thousand, newest first: all attempts failed, or the receiver answered 410 Gone."""
-    return Listing(items=list(_dead(use, caller)), next_cursor=None)
+    return Listing(items=list(_dead(use, client)), next_cursor=None)
 
 
-def _dead(use: Services, caller: Caller) -> Iterator[DeadWebhook]:
+def _dead(use: Services, client: Client) -> Iterator[DeadWebhook]:
     for letter in WebhookQueue(use.jobs.redis).dead()[:KEEP_DEAD]:
         with contextlib.suppress(KeyError):  # forgotten meanwhile
             job = use.jobs.get(letter.job_id)
-            if caller.sees(job):
+            if client.sees(job):
                 yield DeadWebhook(
                     job_id=job.id, url=job.webhook, reason=letter.reason, died_at=letter.died_at
                 )

@@ -1,3 +1,5 @@
+import { curlKey, get, refusal, unlessAborted, whenKeyGiven } from './service.js';
+
 const MAX_SEED = 4294967295;
 const MAX_IN_FLIGHT = 8;
 const TILE = { width: 128, height: 128 };
@@ -47,19 +49,6 @@ function showView() {
 
 // ---- what went wrong
 
-const refusal = (detail, field) => Object.assign(new Error(detail), { field });
-
-const unlessAborted = (detail) => (error) =>
-  Promise.reject(error.name === 'AbortError' ? error : refusal(detail));
-
-async function refusalFrom(answer) {
-  const problem = await answer.json().catch(() => ({}));
-  const detail = problem.detail || problem.title || `The service answered ${answer.status}.`;
-  const [named] = /^(seed|resolution|truncation|model)\b/.exec(detail) ?? [];
-  if (answer.status === 404) return refusal(detail, 'model');
-  return refusal(detail, named === 'resolution' ? 'size' : named);
-}
-
 function tell(error) {
   clearMessage();
   $('message').textContent = error.message;
@@ -86,12 +75,6 @@ async function inTurn(work, { urgent = false } = {}) {
     if (next) next(); // takes over this place, so the count stays
     else inFlight -= 1;
   }
-}
-
-async function get(url, options) {
-  const answer = await fetch(url, options).catch(unlessAborted('The service does not answer.'));
-  if (!answer.ok) throw await refusalFrom(answer);
-  return answer;
 }
 
 function bodyFor(seed, { width, height }) {
@@ -170,7 +153,7 @@ let viewerUrl = null;
 const tileOf = (seed) => document.querySelector(`.tile[data-seed="${seed}"]`);
 const fileName = (seed) => `seed${String(seed).padStart(4, '0')}.png`;
 const curlLine = (seed, body) =>
-  `curl -o ${fileName(seed)} ${location.origin}/generate -H 'Content-Type: application/json' -d '${body}'`;
+  `curl -o ${fileName(seed)} ${location.origin}/generate -H 'Content-Type: application/json'${curlKey()} -d '${body}'`;
 
 async function openViewer(seed) {
   const size = parseSize(view.size);
@@ -294,6 +277,11 @@ addEventListener('keydown', ({ key, altKey }) => altKey || step({ ArrowLeft: -1,
 addEventListener('hashchange', () => { $('viewer').close(); view = readHash(); showView(); });
 phone.addEventListener('change', showView);
 
+function begin() {
+  showView();
+  loadModels().catch((error) => $('message').textContent || tell(error));
+}
+
+whenKeyGiven(begin);
 view = readHash();
-showView();
-loadModels().catch((error) => $('message').textContent || tell(error));
+begin();

@@ -22,9 +22,8 @@ class Processes:
     def __init__(self, folder: Path, redis_url: str, **env: str) -> None:
         self.port = free_port()
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("VITGAN_", "REDIS_"))}
-        self.env = (
-            clean | {"REDIS_URL": redis_url, "VITGAN_DATA_DIR": str(folder), "OMP_NUM_THREADS": "1"} | env
-        )
+        self.env = clean | {"REDIS_URL": redis_url, "VITGAN_DATA_DIR": str(folder), "OMP_NUM_THREADS": "1"}
+        self.env |= env
         self.running: list[subprocess.Popen[bytes]] = []
         self.api = self.start("api", "--port", str(self.port))
 

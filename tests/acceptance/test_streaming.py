@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,28 +89,6 @@ def test_a_reader_that_leaves_stops_the_work_and_leaves_nothing_behind(pair: Pro
     assert sorted(keys) == sorted(lasting)
     assert redis.llen(GENERATE) == 0
     assert pair.draw("/generate", seed=1, resolution=64)
-
-
-def test_a_reader_that_takes_nothing_stops_its_worker(pair: Processes, redis: Redis) -> None:
-    """Sockets fill, then the window; the image would take minutes."""
-    body = {"seed": 1, "resolution": 16_000, "model": "cifar10-32"}
-    address = ("127.0.0.1", pair.port)
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(address)
-        sent = json.dumps(body)
-        head = f"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sent)}\r\n"
-        client.sendall(f"{head}Content-Type: application/json\r\n\r\n{sent}".encode())
-        assert client.recv(12) == b"HTTP/1.1 200"
-        until(lambda: drawing(pair, 1.0) < 0.2, 100)
-        waiting = [redis.llen(key) for key in redis.keys("vitgan:replies:*")]  # type: ignore[arg-type,union-attr]
-        assert sum(waiting) <= WINDOW
-        client.settimeout(0.1)
-        taken = 0
-        while taken < 6 * 2**20:  # more than the sockets and the window hold
-            with contextlib.suppress(TimeoutError):
-                taken += len(client.recv(2**20))
-    until(lambda: drawing(pair, 1.0) < 0.2, 20)  # it has left
 
 
 def drawing(pair: Processes, seconds: float) -> float:

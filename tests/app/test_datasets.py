@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import time
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.archives import keep_pictures
+from app.settings import AppSettings
 from tests.app.conftest import Api, Start
 from tests.app.test_generate import refused
 from tests.conftest import png, zip_of
@@ -123,6 +126,30 @@ async def test_a_member_that_lies_about_its_size_is_skipped(api: Api) -> None:
     data[at + 24 : at + 28] = struct.pack("<I", 10)  # the directory says 10 bytes
     told = (await upload(api, bytes(data))).json()
     assert (told["pictures"], [item["name"] for item in told["skipped_files"]]) == (2, ["zz.png"])
+
+
+def packed(method: int, size: int) -> bytes:
+    """A zip of 64 MB of zeros, of which its directory says ``size`` bytes, beside a picture."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("zeros.png", bytes(64 * 2**20))
+        archive.writestr("a.png", png(), zipfile.ZIP_STORED)
+    data = bytearray(buffer.getvalue())
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, size)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_to_more_than_it_says_takes_no_memory(tmp_path: Path, method: int) -> None:
+    upload = packed(method, 1000)
+    tracemalloc.start()
+    try:
+        contents = keep_pictures(io.BytesIO(upload), tmp_path / "kept.zip", AppSettings())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (contents.kept, [name for name, _ in contents.skipped]) == (1, ["zeros.png"])
+    assert most < 8 * 2**20
 
 
 async def test_a_name_in_use_is_409(api: Api) -> None:

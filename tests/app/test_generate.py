@@ -113,15 +113,15 @@ async def test_an_unknown_model_is_404(api: Api, model: str) -> None:
 
 
 async def test_a_body_over_the_limit_is_413_declared_or_not(api: Api) -> None:
-    big = b'{"model": "' + b"x" * 100_000 + b'"}'
-    refused(await api.http.post("/generate", content=big), 413, "65536")
+    big = b'{"model": "' + b"x" * 300_000 + b'"}'
+    refused(await api.http.post("/generate", content=big), 413, "262144")
 
     async def parts() -> Any:
         for start in range(0, len(big), 1000):
             yield big[start : start + 1000]
 
     answer = await api.http.post("/generate", content=parts(), headers={"content-type": "application/json"})
-    refused(answer, 413, "65536")
+    refused(answer, 413, "262144")
 
 
 async def test_without_a_worker_it_is_503_with_retry_after(start: Start) -> None:

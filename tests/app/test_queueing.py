@@ -6,11 +6,14 @@ import asyncio
 
 import pytest
 
-from app.callers import Caller
+from app.auth import Client
 from app.errors import QuotaUsed
 from app.queueing import queue_job
+from app.reaper import Reaper
+from contract import keys
 from contract.jobs import JobStatus
 from contract.messages import TrainRequest
+from contract.queue import TRAIN
 from tests.app.conftest import Api, Start
 from tests.app.test_generate import refused
 
@@ -31,16 +34,16 @@ async def test_more_jobs_than_may_wait_are_refused(start: Start) -> None:
 
 
 async def test_a_client_has_so_many_unfinished_jobs(api: Api) -> None:
-    caller = Caller("a", False, max_jobs=2)
+    client = Client("a", "a", frozenset(), max_jobs=2)
 
-    def ask(name: str, of: Caller = caller) -> str:
+    def ask(name: str, of: Client = client) -> str:
         request = TrainRequest(dataset="d", preset="vitgan-ti-32", name=name, kimg=1, seed=0)
         return queue_job(request, (name * 32)[:32], None, api.services, of).id
 
     first, _ = ask("a"), ask("b")
     with pytest.raises(QuotaUsed, match="2 unfinished jobs"):
         ask("c")
-    ask("d", Caller("other", False, max_jobs=2))
+    ask("d", Client("other", "other", frozenset(), max_jobs=2))
     api.services.jobs.request_cancel(first)
     ask("c")
 
@@ -54,3 +57,21 @@ async def test_a_job_that_nobody_could_be_told_of_is_kept(api: Api, monkeypatch:
     assert answer.status_code == 202
     job = api.services.jobs.get(answer.json()["id"])
     assert job.status is JobStatus.QUEUED  # the reaper rings for it
+
+
+async def test_no_doorbells_pile_up_where_the_workers_are_only_busy(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[object] = []
+    monkeypatch.setattr(api.services.celery, "send_task", lambda *told: rung.append(told))
+    store = api.services.jobs
+    reaper = Reaper(store, api.services.celery)
+    store.redis.set(keys.REAPER, reaper.id)
+    (job_id,) = [store.create(TrainRequest(dataset="d", preset="vitgan-ti-32", name="n", kimg=1, seed=0))]
+    for waiting, times in ((1, 0), (0, 1)):
+        store.redis.delete(TRAIN)
+        for _ in range(waiting):
+            store.redis.rpush(TRAIN, "a message")
+        store.redis.zadd(keys.JOB_RINGS, {job_id: 0})  # due now
+        reaper.look()
+        assert len(rung) == times

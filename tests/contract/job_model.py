@@ -31,6 +31,11 @@ class ModelJob:
     result: dict[str, str] | None = None
     started_at: float | None = None
     finished_at: float | None = None
+    told: list[str] = field(default_factory=lambda: ["queued"])  # every status it had
+
+    def become(self, status: str) -> None:
+        self.status = status
+        self.told.append(status)
 
     def held_by(self, fence: int) -> bool:
         """Whether a claim with that fence counts."""
@@ -64,7 +69,8 @@ class JobModel:
         job = self.jobs[job_id]
         if job.status != "queued" or job.pause > self.now:
             return None
-        job.status, job.lease, job.due = "running", self.now + 20, None
+        job.become("running")
+        job.lease, job.due = self.now + 20, None
         job.attempts += 1
         job.fence += 1
         if job.started_at is None:
@@ -72,16 +78,16 @@ class JobModel:
         return job.fence
 
     def beat(self, job_id: str, fence: int, progress: dict[str, int] | None) -> str:
-        job = self.jobs[job_id]
-        if not job.held_by(fence):
+        job = self.jobs.get(job_id)
+        if job is None or not job.held_by(fence):
             return "lost"
         job.lease = self.now + 20
         job.progress = progress or job.progress
         return "cancel" if job.cancel else "go on"
 
     def finish(self, job_id: str, fence: int, how: str, result: dict[str, str], error: str) -> bool:
-        job = self.jobs[job_id]
-        if not job.held_by(fence):
+        job = self.jobs.get(job_id)
+        if job is None or not job.held_by(fence):
             return False
         self._finish(job, {"succeed": "succeeded", "fail": "failed"}.get(how, how))
         job.result = result if how == "succeed" else None
@@ -89,10 +95,13 @@ class JobModel:
         return True
 
     def release(self, job_id: str, fence: int) -> bool:
-        job = self.jobs[job_id]
-        if not job.held_by(fence):
+        job = self.jobs.get(job_id)
+        if job is None or not job.held_by(fence):
             return False
-        self._queue(job, self.now)
+        if job.cancel:
+            self._finish(job, "cancelled")
+        else:
+            self._queue(job, self.now)
         return True
 
     def cancel(self, job_id: str) -> None:
@@ -127,6 +136,17 @@ class JobModel:
         job.rings += 1
         job.due = self.now + (20, 40, 60)[min(job.rings, 3) - 1]
 
+    def forget(self) -> list[str]:
+        month = 30 * 86_400
+        old = [
+            j.id
+            for j in self.jobs.values()
+            if j.finished_at is not None and j.finished_at + month <= self.now
+        ]
+        for job_id in old:
+            del self.jobs[job_id]
+        return old
+
     def elect(self, reaper: str) -> bool:
         self.reaper = self.reaper or reaper
         return self.reaper == reaper
@@ -140,7 +160,9 @@ class JobModel:
         return sorted(self.jobs, key=lambda job_id: (self.jobs[job_id].created_at, job_id), reverse=True)
 
     def _queue(self, job: ModelJob, due: float) -> None:
-        job.status, job.lease, job.due, job.rings = "queued", None, due, 0
+        job.become("queued")
+        job.lease, job.due, job.rings = None, due, 0
 
     def _finish(self, job: ModelJob, status: str) -> None:
-        job.status, job.lease, job.due, job.finished_at = status, None, None, self.now
+        job.become(status)
+        job.lease, job.due, job.finished_at = None, None, self.now

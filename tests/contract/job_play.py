@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from contract import keys
 from contract.jobs import Claim, Job, JobFinishedError, JobStore, NotTakenError
 from contract.messages import COLOUR_PNG, DrawRequest, Images, Side, TrainRequest
-from tests.contract.job_model import MOST_OPEN, MOST_QUEUED, UNFINISHED, JobModel
+from tests.contract.job_laws import Laws
+from tests.contract.job_model import MOST_OPEN, MOST_QUEUED, UNFINISHED
 from tests.contract.own_clock import CLOCK, OwnClock
 
 KINDS = {"train": TrainRequest, "draw": DrawRequest}
@@ -36,19 +36,12 @@ somebody_waits = precondition(lambda machine: machine.queued)
 somebody_works = precondition(lambda machine: machine.live)
 
 
-class JobMachine(RuleBasedStateMachine):
+class JobMachine(Laws):
     """Says everything to the store and to the model, and compares."""
 
     def __init__(self, redis: OwnClock) -> None:
-        super().__init__()
-        self.redis = redis
-        redis.flushdb()
-        redis.interrupt = None
+        super().__init__(redis)
         self.store = JobStore(redis)
-        self.model = JobModel(now=1000.0)
-        self.claims: list[Claim[Any]] = []
-        self.fences: dict[str, int] = {}  # the highest seen
-        self.last_words: dict[str, dict[str, str]] = {}  # records as they were when their jobs ended
         self.pass_time(0)
         for kind, name in (("train", "a"), ("draw", ""), ("train", "b"), ("draw", "")):
             self.create(kind, name, 0.25)
@@ -62,6 +55,10 @@ class JobMachine(RuleBasedStateMachine):
         return [job.id for job in self.model.jobs.values() if job.status == "queued"]
 
     @property
+    def running(self) -> list[str]:
+        return [job.id for job in self.model.jobs.values() if job.status == "running"]
+
+    @property
     def unfinished(self) -> list[str]:
         return [job.id for job in self.model.jobs.values() if job.status in UNFINISHED]
 
@@ -71,7 +68,8 @@ class JobMachine(RuleBasedStateMachine):
 
     @property
     def live(self) -> list[Claim[Any]]:
-        return [claim for claim in self.claims if self.model.jobs[claim.job_id].held_by(claim.fence)]
+        jobs = self.model.jobs
+        return [c for c in self.claims if c.job_id in jobs and jobs[c.job_id].held_by(c.fence)]
 
     @property
     def stale(self) -> list[Claim[Any]]:
@@ -80,7 +78,7 @@ class JobMachine(RuleBasedStateMachine):
     @property
     def robbed(self) -> list[Claim[Any]]:
         """Stale claims of jobs that others hold now."""
-        return [claim for claim in self.stale if self.model.jobs[claim.job_id].status == "running"]
+        return [claim for claim in self.stale if claim.job_id in self.running]
 
     # clients
 
@@ -188,6 +186,7 @@ class JobMachine(RuleBasedStateMachine):
         frozen = self.claims[-1]
         self.pass_time(25)
         self.reap()
+        self.claim(job_id)  # too soon
         self.pass_time(5)
         self.claim(job_id)
         self.say(frozen, word)
@@ -226,6 +225,18 @@ class JobMachine(RuleBasedStateMachine):
             self.model.ring(job_id)
         assert sorted(rung) == sorted((job_id, self.model.jobs[job_id].kind) for job_id in due)
 
+    @precondition(lambda self: self.ended)
+    @rule(twice=st.booleans())
+    def forget(self, twice: bool = False) -> None:
+        """A month later; perhaps another process is faster."""
+        self.pass_time(30 * 86_400)
+        old = self.model.forget()
+        forgotten: list[str] = []
+        self.redis.interrupt = (lambda: forgotten.extend(self.store.forget())) if twice else None
+        forgotten += self.store.forget()
+        assert sorted(forgotten) == sorted(old)
+        assert not any(self.redis.exists(keys.job(job_id), keys.job_events(job_id)) for job_id in old)
+
     @rule(reaper=st.sampled_from(("first", "second")))
     def elect(self, reaper: str) -> None:
         assert self.store.elect(reaper, 3600) == self.model.elect(reaper)
@@ -241,64 +252,6 @@ class JobMachine(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.model.now += seconds
         self.redis.set(CLOCK, self.model.now)
-
-    # what always holds
-
-    @invariant()
-    def the_records_agree(self) -> None:
-        for job_id, record in self.records():
-            job = self.model.jobs[job_id]
-            expected = (job.kind, job.name, job.status, job.attempts, job.losses, job.fence, job.cancel)
-            numbers = [int(record[name]) for name in ("attempts", "losses", "fence", "cancel")]
-            assert (record["kind"], record["name"], record["status"], *numbers) == expected
-            assert float(record["created_at"]) == job.created_at
-            assert record.get("error") == job.error
-            for part, status in (("error", "failed"), ("result", "succeeded")):
-                assert (part in record) == (record["status"] == status)
-
-    @invariant()
-    def fences_only_rise_and_no_two_claims_have_one(self) -> None:
-        for job_id, record in self.records():
-            assert int(record["fence"]) >= self.fences.get(job_id, 0)
-            self.fences[job_id] = int(record["fence"])
-            claimed = [claim.fence for claim in self.claims if claim.job_id == job_id]
-            assert sorted(set(claimed)) == claimed
-
-    @invariant()
-    def what_has_ended_never_changes(self) -> None:
-        for job_id, record in self.records():
-            if record["status"] not in UNFINISHED:
-                assert record == self.last_words.setdefault(job_id, record)
-
-    @invariant()
-    def the_indexes_agree(self) -> None:
-        jobs = self.model.jobs.values()
-        for kind in KINDS:
-            assert self.redis.zrange(keys.jobs_queued(kind), 0, -1) == self.model.waiting(kind)
-        assert self.scores(keys.JOBS_RUNNING) == {job.id: job.lease for job in jobs if job.lease is not None}
-        assert self.scores(keys.JOB_RINGS) == {job.id: job.due for job in jobs if job.due is not None}
-        assert self.scores(keys.JOBS) == {job.id: job.created_at for job in jobs}
-
-    @invariant()
-    def exactly_the_queued_have_rings_and_the_unfinished_names(self) -> None:
-        """Asked of the records alone, whatever the model believes."""
-        now = {job_id: record["status"] for job_id, record in self.records()}
-        assert set(self.scores(keys.JOB_RINGS)) == {i for i, status in now.items() if status == "queued"}
-        assert set(self.scores(keys.JOBS_RUNNING)) == {i for i, status in now.items() if status == "running"}
-        held = self.redis.hgetall(keys.JOB_NAMES)
-        assert sorted(held.values()) == sorted(i for i, status in now.items() if status in UNFINISHED)  # type: ignore[union-attr]
-        assert held == {self.model.jobs[i].name: i for i, status in now.items() if status in UNFINISHED}
-        owners = Counter(record["owner"] for _, record in self.records() if record["status"] in UNFINISHED)
-        assert self.redis.hgetall(keys.JOBS_OPEN) == {owner: str(n) for owner, n in owners.items()}
-
-    def records(self) -> Iterator[tuple[str, dict[str, str]]]:
-        pipe = self.redis.pipeline(transaction=False)
-        for job_id in self.model.jobs:
-            pipe.hgetall(keys.job(job_id))
-        return zip(self.model.jobs, pipe.execute(), strict=True)
-
-    def scores(self, key: str) -> dict[str, float]:
-        return dict(self.redis.zrange(key, 0, -1, withscores=True))  # type: ignore[arg-type]
 
     def agrees(self, job: Job) -> None:
         model = self.model.jobs[job.id]

@@ -38,6 +38,44 @@ def test_the_digest_follows_weights_and_config(tmp_path: Path) -> None:
     assert library.get("b").digest != same
 
 
+@pytest.mark.parametrize(
+    ("config", "word"),
+    [
+        (b"", "config.json"),
+        (b"{", "config.json"),
+        (b"[]", "config.json"),
+        (b"\xff\xfe", "config.json"),
+        (b"[" * 100_000, "config.json"),  # deeper than Python's reader of JSON goes
+        (b'{"preset": "p", "kimg": 1, "generator": {"resolution": 32}}', "created_at"),
+        (b'{"preset": "p", "kimg": NaN, "created_at": "now", "generator": {"resolution": 32}}', "kimg"),
+        (b'{"preset": "p", "kimg": 1, "created_at": "now", "generator": {}}', "generator.resolution"),
+        (b'{"preset": "p", "kimg": 1, "created_at": "now", "generator": 3}', "generator"),
+    ],
+)
+def test_what_describes_no_model_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, config: bytes, word: str
+) -> None:
+    for name in ("good", "bad"):
+        publish(tmp_path / "first" / name)
+    publish(tmp_path / "second" / "bad", b"of the second folder")
+    (tmp_path / "first" / "bad" / "config.json").write_bytes(config)
+    library = ModelLibrary(tmp_path / "first", tmp_path / "second")
+    assert [(model.name, model.folder.parent.name) for model in library.list()] == [
+        ("bad", "second"),
+        ("good", "first"),
+    ]
+    assert word in caplog.text
+    with pytest.raises(KeyError):
+        ModelLibrary(tmp_path / "first").get("bad")
+
+
+def test_half_a_model_is_not_listed(tmp_path: Path) -> None:
+    publish(tmp_path / "a")
+    publish(tmp_path / "b")
+    (tmp_path / "a" / "model.safetensors").unlink()
+    assert [model.name for model in ModelLibrary(tmp_path).list()] == ["b"]
+
+
 @pytest.mark.parametrize("name", ["..", "../a", "a/../a", "/etc", "", "A", ".hidden", "a\0", "a\n"])
 def test_a_name_never_leaves_the_library(tmp_path: Path, name: str) -> None:
     publish(tmp_path / "root" / "a")

@@ -20,7 +20,7 @@ from tests.faults.stack import children, is_gone
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
-BODY = {"dataset": "colours", "preset": "vitgan-ti-32", "name": "made", "kimg": 0.8}
+BODY = {"dataset": "colours", "preset": "vitgan-ti-32", "name": "made", "kimg": 0.4}
 
 
 def train(service: Processes, **more: object) -> str:
@@ -44,7 +44,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The weights that the training makes when nothing goes wrong, by the command itself."""
     folder = tmp_path_factory.mktemp("undisturbed")
     pictures = write_pictures(folder / "pictures.zip")
-    command = "train {} --preset vitgan-ti-32 --kimg {} --tick 0.2 --threads 1 --out {}"
+    command = "train {} --preset vitgan-ti-32 --kimg {} --tick 0.1 --threads 1 --out {}"
     words = command.format(pictures, BODY["kimg"], folder / "run").split()
     subprocess.run([sys.executable, "-m", "cli", *words], check=True, capture_output=True)
     return (folder / "run" / "model" / WEIGHTS).read_bytes()
@@ -152,7 +152,7 @@ def test_a_stopped_worker_is_out_in_ten_seconds_and_another_takes_over(
     assert time.monotonic() - started < 10
     assert store.get(job_id).status is JobStatus.QUEUED
     service.start("trainer")
-    until(lambda: (store.get(job_id).progress or {}).get("kimg", 0) > 0.3, 60)
+    until(lambda: (store.get(job_id).progress or {}).get("kimg", 0) > 0.2, 60)
     assert (store.get(job_id).attempts, store.get(job_id).losses) == (2, 0)
     with service.http() as http:
         http.delete(f"/jobs/{job_id}")

@@ -26,6 +26,10 @@ class Count:
     failures: int = 0
 
 
+class PassedOver(Exception):
+    """Raised by tests themselves where a refusal is no exception."""
+
+
 COUNTS: defaultdict[str, Count] = defaultdict(Count)
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from model.checkpoint import (
     load_checkpoint,
@@ -59,9 +61,18 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(tmp_path: Path, sha
     assert load_checkpoint(tmp_path) == {"images_seen": 1}
 
 
+def test_one_byte_of_damage_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, {"images_seen": 1})
+    newest = save_checkpoint(tmp_path, 2, {"images_seen": 2, "weights": torch.full((300,), 2.0)})
+    whole = newest.read_bytes()
+    at = whole.index(torch.full((300,), 2.0).numpy().tobytes())
+    newest.write_bytes(whole[: at + 40] + b"\x01" + whole[at + 41 :])  # in the middle of the weights
+    assert load_checkpoint(tmp_path) == {"images_seen": 1}
+
+
 def test_without_a_readable_checkpoint_there_is_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
-    for content in (b"", b"\x80\x02", b"no checkpoint at all"):
+    for content in (b"", b"\x80", b"\x80\x02", b"}a", b"no checkpoint at all"):
         (tmp_path / "checkpoint-000000000001.pt").write_bytes(content)
         assert load_checkpoint(tmp_path) is None
 
@@ -108,6 +119,16 @@ BREAKAGES = {
     "unknown field": lambda folder: reshaped(folder, "colour", 3),
     "bad value": lambda folder: reshaped(folder, "heads", 5),
     "other shape": lambda folder: reshaped(folder, "width", 32),
+    "a width that no memory holds": lambda folder: reshaped(folder, "width", 16_384),
+    "a depth without end": lambda folder: reshaped(folder, "blocks", 10**9),
+    "a resolution without end": lambda folder: reshaped(folder, "resolution", 10**9),
+    "a number that no float holds": lambda folder: reshaped(folder, "fourier_std", 10**400),
+    "config too deep": lambda folder: (folder / "config.json").write_text("[" * 100_000),
+    "config in no UTF-8": lambda folder: (folder / "config.json").write_bytes(b"\xff"),
+    "weights of another kind": lambda folder: save_file(
+        {name: value.half() for name, value in load_file(folder / "model.safetensors").items()},
+        folder / "model.safetensors",
+    ),
     "other depth": lambda folder: reshaped(folder, "blocks", 1),
     "weights are text": lambda folder: (folder / "model.safetensors").write_text("hello"),
     "weights cut": lambda folder: (folder / "model.safetensors").write_bytes(
@@ -121,7 +142,7 @@ def test_a_broken_model_folder_is_refused(tmp_path: Path, generator: Generator, 
     save_model(tmp_path, generator, {})
     load_generator(tmp_path)
     BREAKAGES[breakage](tmp_path)
-    with pytest.raises(ValueError, match=r"readable model|generator\."):
+    with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path))} is no readable model: ."):
         load_generator(tmp_path)
 
 

@@ -1,0 +1,111 @@
+"""An answer that is not taken, on a real socket: uvicorn with our protocol, and a generator without end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import uvicorn
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app.server import protocol
+from app.settings import AppSettings
+
+STALL_SECONDS = 0.5
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@dataclass
+class Endless:
+    """Answers with zeros without end; or ends as soon as something of them waits in the server."""
+
+    port: int = 0
+    headers: dict[str, str] | None = None  # of an answer that ends
+    closed: bool = False
+    unsent: Callable[[], int] = int  # bytes that wait in the server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await StreamingResponse(self.zeros(), headers=self.headers)(scope, receive, send)
+
+    async def zeros(self) -> AsyncIterator[bytes]:
+        try:
+            while self.headers is None or not self.unsent():
+                yield bytes(4096 if self.headers else 2**18)
+                await asyncio.sleep(0)
+        finally:
+            self.closed = True
+
+
+@pytest.fixture
+def endless() -> Iterator[Endless]:
+    app = Endless()
+    http = protocol(AppSettings(stall_seconds=STALL_SECONDS))
+    config = uvicorn.Config(
+        app, port=0, http=http, ws="none", lifespan="off", log_level="error", timeout_keep_alive=1
+    )
+    server = uvicorn.Server(config)
+    connections = server.server_state.connections
+    app.unsent = lambda: sum(one.transport.get_write_buffer_size() for one in connections)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started)
+    app.port = server.servers[0].sockets[0].getsockname()[1]
+    yield app
+    server.should_exit = server.force_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def client(endless: Endless) -> Iterator[socket.socket]:
+    """One that takes little at a time."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", endless.port))
+        yield client
+
+
+def until(done: Callable[[], bool], seconds: float = 10) -> None:
+    ends = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def connected(client: socket.socket) -> bool:
+    """As the kernel knows: TCP_INFO's first byte is the state."""
+    return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"
+
+
+def test_who_takes_nothing_is_left_and_the_generator_closed(client: socket.socket, endless: Endless) -> None:
+    started = time.monotonic()
+    client.sendall(GET)
+    until(lambda: not connected(client))
+    assert time.monotonic() - started > STALL_SECONDS
+    until(lambda: endless.closed)
+
+
+def test_who_takes_little_is_served(client: socket.socket, endless: Endless) -> None:
+    client.sendall(GET)
+    ends = time.monotonic() + 6 * STALL_SECONDS
+    while time.monotonic() < ends:  # far less than would let the server write again
+        assert client.recv(4096)
+        time.sleep(STALL_SECONDS / 5)
+    assert connected(client)
+    assert not endless.closed
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_an_answer_that_is_written_but_not_taken_is_left_too(
+    client: socket.socket, endless: Endless, connection: str
+) -> None:
+    endless.headers = {"Connection": connection}
+    client.sendall(GET)
+    until(lambda: endless.closed)
+    until(lambda: not connected(client))

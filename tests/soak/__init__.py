@@ -1,0 +1,1 @@
+"""``python -m tests.soak``: random load under random faults, then an audit of every accepted request."""
