@@ -153,7 +153,8 @@ REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a fe
 
 REASONS = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method",
-    408: "slow_body", 409: "conflict", 413: "too_large", 422: "invalid", 499: "client_left", 500: "internal",
+    408: "slow_body", 409: "conflict", 413: "too_large", 415: "bad_request", 422: "invalid",
+    431: "too_large", 499: "client_left", 500: "internal",
 }  # fmt: skip
 
 

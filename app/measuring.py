@@ -30,8 +30,7 @@ class Measuring:
             await self.app(scope, receive, send)
             return
         request_id = scope.get("state", {}).get("request_id", "")
-        # Bound until the request's task ends: the handler of unexpected errors logs outside of us.
-        clear_contextvars()
+        clear_contextvars()  # of the request before this one, where the connection's task is the same
         bind_contextvars(request_id=request_id)
         answer = _Answer(send)
         REQUESTS_IN_PROGRESS.inc()

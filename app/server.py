@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.browsers import SecurityHeaders
-from app.errors import PROBLEM_JSON
+from app.errors import PROBLEM_JSON, REASONS
 from app.metrics import REFUSALS
 from app.settings import AppSettings
 
@@ -33,6 +33,7 @@ def serve(app: FastAPI, settings: AppSettings, host: str, port: int) -> None:
         ws="none",
         server_header=False,
         log_level="warning",
+        log_config=None,  # its lines are logged as all others are
         timeout_graceful_shutdown=3,
     )
 
@@ -175,7 +176,7 @@ class PatientProtocol(HttpToolsProtocol):
 
 def _problem(status: int, detail: str) -> bytes:
     """A whole HTTP answer."""
-    REFUSALS.labels(status=str(status)).inc()
+    REFUSALS.labels(reason=REASONS.get(status, "other")).inc()
     title = HTTPStatus(status).phrase
     body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
     headers = SecurityHeaders.HEADERS | {

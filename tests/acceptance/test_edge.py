@@ -175,8 +175,8 @@ def test_half_a_body_of_a_client_that_leaves_is_no_failure_of_ours(api: Processe
     before = refusals(api)
     with socket.create_connection(("127.0.0.1", api.port)) as client:
         client.sendall(head + b"Content-Length: 1000\r\n\r\n" + HALF)
-    until(lambda: refusals(api).get("400", 0) == before.get("400", 0) + 1, 10)
-    assert refusals(api).get("500", 0) == before.get("500", 0)
+    until(lambda: refusals(api).get("bad_request", 0) == before.get("bad_request", 0) + 1, 10)
+    assert refusals(api).get("internal", 0) == before.get("internal", 0)
 
 
 def test_too_large_a_body_is_told_before_it_is_sent(client: socket.socket) -> None:
@@ -200,7 +200,7 @@ def test_chunks_that_are_none_are_400(client: socket.socket) -> None:
 
 
 def refusals(api: Processes) -> dict[str, float]:
-    """By status, as /metrics tells."""
+    """By reason, as /metrics tells."""
     with api.http() as http:
         lines = http.get("/metrics").text.splitlines()
     found = [line for line in lines if line.startswith("vitgan_refusals_total{")]

@@ -17,8 +17,13 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 
 def parts(service: Service) -> dict[str, int]:
-    """Process ids by command: valkey, worker, trainer, api."""
-    return {command_of(pid)[3]: pid for pid in children(service.process.pid) if len(command_of(pid)) > 3}
+    """Process ids by command: worker, trainer, api, and of both Valkeys by folder: valkey, valkey-bytes."""
+    commands = {pid: command_of(pid)[3:] for pid in children(service.process.pid)}
+    return {
+        Path(words[1]).name if words[0] == "valkey" else words[0]: pid
+        for pid, words in commands.items()
+        if words
+    }
 
 
 def draws(service: Service) -> bool:
@@ -44,7 +49,8 @@ def test_whatever_is_killed_is_started_again(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGKILL)
     until(
         lambda: (
-            set(parts(service)) == set(before) and not set(parts(service).values()) & set(before.values())
+            set(parts(service)) == set(before)
+            and all(parts(service)[name] != before[name] for name in ("worker", "trainer", "api", "valkey"))
         ),
         30,
     )
