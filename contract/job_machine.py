@@ -99,6 +99,7 @@ CLAIM = (
     + """
 local status, pause = unpack(redis.call('HMGET', job, 'status', 'not_before'))
 if status ~= 'queued' or (pause and tonumber(pause) > now) then return nil end
+if not redis.call('ZSCORE', queued, id) then return nil end -- a doorbell of another kind
 redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HSETNX', job, 'started_at', now)
 become('running')

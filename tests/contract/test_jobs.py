@@ -5,7 +5,7 @@ from redis import Redis
 
 from contract import job_machine, keys
 from contract.jobs import Beat, Claim, JobFinishedError, JobStatus, JobStore, NameTakenError
-from contract.messages import TrainRequest
+from contract.messages import DrawRequest, TrainRequest
 from contract.webhooks import WebhookQueue
 
 
@@ -258,3 +258,10 @@ def test_a_page_leaves_out_what_is_forgotten_meanwhile(store: JobStore, redis: R
     ids = [store.create(request(f"cats{i}")) for i in range(3)]
     redis.delete(keys.job(ids[1]))
     assert [job.id for job in store.list(3)] == [ids[2], ids[0]]
+
+
+def test_a_doorbell_of_another_kind_takes_no_job(redis: Redis) -> None:
+    store = JobStore(redis)
+    job_id = store.create(TrainRequest(dataset="d", preset="vitgan-ti-32", name="n", kimg=1, seed=0))
+    assert store.claim(job_id, DrawRequest) is None
+    assert store.claim(job_id, TrainRequest) is not None
