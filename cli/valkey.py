@@ -17,7 +17,6 @@ def run(folder: Path, port: int, forgets: bool) -> int:
 
     Gives the exit code: 1 if the server ended by itself.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, WAIT_FOR)
     server = ValkeyServer(
         port=port,
         data_dir=folder,
@@ -25,6 +24,7 @@ def run(folder: Path, port: int, forgets: bool) -> int:
         config={"maxmemory-policy": "noeviction"} | ({} if forgets else KEEPS),
     )
     with server:
+        signal.pthread_sigmask(signal.SIG_BLOCK, WAIT_FOR)  # not before: the server would inherit it
         while signal.sigwait(WAIT_FOR) == signal.SIGCHLD:  # which comes too when it is frozen and thawed
             if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 return 1
