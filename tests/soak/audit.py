@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -96,6 +97,10 @@ class Audit:
             image for image in self.ledger.images if image.digest != references.of(image.route, image.body)
         ]
         self.losses += [f"wrong bytes: {image.route} {image.body}" for image in wrong]
+        for image in wrong:
+            kept = Path(tempfile.gettempdir()) / f"soak-wrong-{image.digest[:12]}"
+            kept.write_bytes(self.ledger.bytes[image.digest])
+            self.losses.append(f"its bytes are kept in {kept}")
         self._say("images right to the byte", len(self.ledger.images) - len(wrong))
         self.losses += self.ledger.strange
         self._jobs(references)

@@ -48,6 +48,7 @@ class Ledger:
     broken: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)  # of refusals
     images: list[Image] = field(default_factory=list)
+    bytes: dict[str, bytes] = field(default_factory=dict)  # by digest, each once
     jobs: list[Accepted] = field(default_factory=list)
     uploads: dict[str, int] = field(default_factory=dict)  # dataset -> pictures
     unknown: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # never answered
@@ -165,7 +166,9 @@ class Clients:
         status, data = await self.post(http, self.url(rng, route), json=body)
         if status == 200:
             self.ledger.answered[kind] += 1
-            self.ledger.images.append(Image(route, body, hashlib.sha256(data).hexdigest()))
+            digest = hashlib.sha256(data).hexdigest()
+            self.ledger.images.append(Image(route, body, digest))
+            self.ledger.bytes.setdefault(digest, data)
         elif status in (429, 503):
             self.ledger.refused[kind] += 1
         elif status is None:
