@@ -92,10 +92,11 @@ class Painter:
             height = down.shape[1]
             v = self._buffer("position", (count, 2, height, width))
             v[:, 0], v[:, 1] = across[:, None, :], down[:, :, None]
-            self._placed = (across, down)
+            self._placed = None  # until all is computed: what is stopped in between leaves nothing stale
             self._embedded = self._buffer("feature", (count, len(self.siren.fourier), height * width))
             weight = self.siren.fourier.expand(count, -1, -1)
             torch.bmm(weight, v.flatten(2), out=self._embedded).sin_()
+            self._placed = (across, down)
         return self._embedded
 
     def _folded(self, index: int, picture: Modulation, cells: Tensor) -> Tensor:
