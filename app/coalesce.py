@@ -115,7 +115,11 @@ class Coalescer:
         item = self._item(seed, truncation, self.answer_seconds)
         IMAGES_CARRIED_ON.inc()
         self.replies.expect(item.id)
-        await self._publish(key.order([item], position, **self._address([item])))
+        try:
+            await self._publish(key.order([item], position, **self._address([item])))
+        except asyncio.CancelledError:  # the client has left meanwhile
+            await asyncio.shield(self.replies.forget(item.id, complete=False))
+            raise
         return item.id
 
     async def ask_again(self, sent: Sent, patience: float) -> None:
