@@ -232,8 +232,6 @@ def refuse_errors(frame: Frame) -> None:
     match frame.meta["code"]:
         case "model_gone":
             raise Unavailable("the model has just been replaced: try again", reason="model_replaced")
-        case "gap":
-            raise Unavailable("Redis lost the beginning of the image: try again", reason="frames_lost")
         case "not_queued":
             raise Unavailable(
                 "Redis does not take the request: try again in a few seconds", reason="not_queued"
