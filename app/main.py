@@ -35,6 +35,7 @@ from app.webhooks import Webhooks
 from contract.jobs import JobStore
 from contract.messages import ImageBatch, Order
 from contract.models import ModelLibrary
+from contract.promotion import Promotion
 from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, make_celery
 from contract.redis_client import COMMAND_SECONDS, command_client
 
@@ -127,6 +128,7 @@ def make_services(
     return Services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
+        promotion=Promotion(settings.promoted_file, settings.default_model),
         jobs=JobStore(commands),
         events=shared_client(settings.redis_url),
         celery=celery,

@@ -19,6 +19,7 @@ from app.settings import AppSettings
 from contract.jobs import JobStore
 from contract.models import ModelLibrary, PublishedModel
 from contract.presence import alive
+from contract.promotion import Promotion
 from contract.queue import GENERATE, TRAIN
 
 LOOK_SECONDS = 1.0
@@ -63,6 +64,7 @@ class Services:
 
     settings: AppSettings
     library: ModelLibrary
+    promotion: Promotion
     jobs: JobStore
     events: AsyncRedis  # what readers of jobs' events look through
     celery: Celery
@@ -73,10 +75,12 @@ class Services:
 
     def model(self, name: str) -> PublishedModel:
         """The model of that name, or the one that ``default`` names; raises ``NotFound``."""
+        wanted = self.promotion.name if name == "default" else name
         try:
-            return self.library.get(self.settings.default_model if name == "default" else name)
+            return self.library.get(wanted)
         except KeyError:
-            raise NotFound(f"there is no model {name!r}: GET /models lists what there is") from None
+            which = repr(wanted) if wanted == name else f"{wanted!r}, which `default` names"
+            raise NotFound(f"there is no model {which}: GET /models lists what there is") from None
 
     def require_fleet(self) -> None:
         """Raises ``Unavailable`` if images cannot be drawn now."""

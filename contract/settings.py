@@ -99,6 +99,11 @@ class SharedSettings(BaseSettings):
         """Models that trainings have published, a folder each."""
         return self.data_dir / "models"
 
+    @property
+    def promoted_file(self) -> Path:
+        """The name of the model that was promoted."""
+        return self.data_dir / "promoted"
+
 
 def with_password(url: str, password: SecretStr | None) -> str:
     """The URL of a Redis, with that password unless it carries one; raises ``ValueError`` if it is none."""
