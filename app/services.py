@@ -18,9 +18,10 @@ from app.replies import Replies
 from app.settings import AppSettings
 from contract.jobs import JobStore
 from contract.models import ModelLibrary, PublishedModel
-from contract.presence import alive
+from contract.presence import alive, other_versions
 from contract.promotion import Promotion
 from contract.queue import GENERATE, TRAIN
+from contract.versions import TOGETHER
 
 LOOK_SECONDS = 1.0
 
@@ -33,11 +34,17 @@ class Fleet:
     bytes_redis: Redis
     redis_answers: bool = False
     workers: dict[str, int] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)  # versions of workers that are not asked
 
     def missing(self) -> list[str]:
         """What keeps images from being drawn, as sentences; empty when all is well."""
         if not self.redis_answers:
             return [REDIS_AWAY]
+        if not self.workers.get(GENERATE) and any(one.startswith(f"{GENERATE}:") for one in self.others):
+            return [
+                f"no image worker of version {TOGETHER} is running, which this API needs, but there are "
+                f"{', '.join(self.others)}: start workers and API from the same release"
+            ]
         if not self.workers.get(GENERATE):
             return ["no image worker is running: start one with `vitgan worker`, or wait for it"]
         return []
@@ -46,10 +53,11 @@ class Fleet:
         """Asks Redis for the workers that have beaten lately."""
         try:
             self.workers = {queue: alive(self.redis, queue) for queue in (GENERATE, TRAIN)}
+            self.others = other_versions(self.redis)
             self.bytes_redis.ping()
             self.redis_answers = True
         except RedisError:
-            self.workers, self.redis_answers = {}, False
+            self.workers, self.others, self.redis_answers = {}, [], False
 
     async def look_forever(self) -> None:
         """``look``, again and again."""

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from contract.seeds import MAX_SEED
+from contract.versions import BYTES_VERSION
 
 MAX_SIDE = 65_536  # pixels of one side of an image
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"  # of models and datasets: safe as a folder and in a URL
@@ -229,6 +230,7 @@ class DrawRequest(Message):
     model: Name
     digest: str
     what: Annotated[Images | Grid | Walk, Field(discriminator="kind")]
+    bytes_version: int = BYTES_VERSION  # of the API that was asked
     request_id: RequestId = ""
 
 

@@ -17,6 +17,7 @@ from structlog.contextvars import bound_contextvars
 from contract.jobs import Beat, Claim, JobStore
 from contract.leftovers import sweep
 from contract.messages import DrawRequest, Images
+from contract.versions import BYTES_VERSION
 from contract.zips import Archive
 from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, ModelGoneError
@@ -43,6 +44,10 @@ def run_drawing(
         return True
     claim = store.claim(job_id, DrawRequest)
     if claim is None:
+        return False
+    if claim.request.bytes_version > BYTES_VERSION:  # whose API has rung newer workers, too
+        log.warning("job %s is left to a newer worker: other bytes were promised than are drawn here", job_id)
+        store.release(claim)
         return False
     with bound_contextvars(job_id=job_id, request_id=claim.request.request_id):
         outcome = _draw(claim, store, engine, settings, stopping)

@@ -16,6 +16,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from contract import keys
 from contract.instruments import serve
 from contract.jobs import JobStore
 from contract.logs import set_up_logs
@@ -143,7 +144,7 @@ def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings, room:
     celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
     celery.worker_main(
         [
-            "--quiet", "worker", f"--concurrency={slots}", f"--queues={queue}",
+            "--quiet", "worker", f"--concurrency={slots}", f"--queues={keys.of_version(queue)}",
             f"--hostname={name(queue)}", "--without-gossip", "--without-mingle",
             "--without-heartbeat",
         ]
