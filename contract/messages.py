@@ -21,6 +21,8 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 Truncation = Annotated[float, Field(ge=0, le=1)]
 RequestId = Annotated[str, Field(max_length=64)]  # of the HTTP request that asked, for the log
 
+TraceParent = Annotated[str, Field(pattern=r"^(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$")]  # as W3C has it
+
 
 class Message(BaseModel):
     """Frozen, closed, and JSON on the wire."""
@@ -83,6 +85,7 @@ class ImageItem(Message):
     truncation: Truncation
     deadline: float  # Unix time after which nobody waits for it
     request: RequestId = ""
+    trace: TraceParent = ""
 
 
 class Order(Message):
@@ -220,6 +223,7 @@ class Composition(Order):
     what: Annotated[Grid | Walk, Field(discriminator="kind")]
     position: Position = BEGINNING
     request: RequestId = ""
+    trace: TraceParent = ""
 
 
 class DrawRequest(Message):
@@ -232,6 +236,7 @@ class DrawRequest(Message):
     what: Annotated[Images | Grid | Walk, Field(discriminator="kind")]
     bytes_version: int = BYTES_VERSION  # of the API that was asked
     request_id: RequestId = ""
+    trace: TraceParent = ""
 
 
 class TrainRequest(Message):
@@ -245,3 +250,4 @@ class TrainRequest(Message):
     kimg: Annotated[float, Field(gt=0)]
     seed: Seed
     request_id: RequestId = ""
+    trace: TraceParent = ""

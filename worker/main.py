@@ -27,6 +27,7 @@ from contract.presence import Beating
 from contract.queue import COMPOSE_TASK, DRAW_TASK, GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
 from contract.redis_client import command_client
 from contract.stream import STALL_SECONDS
+from contract.traces import end_traces
 from worker.compositions import draw_composition
 from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine, core_count, use_threads
@@ -149,5 +150,6 @@ def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings, room:
             "--without-heartbeat",
         ]
     )  # fmt: skip
+    end_traces()
     if not asked_to_stop.is_set():
         raise SystemExit("the worker has ended by itself; its log says why")

@@ -28,7 +28,8 @@ async def test_a_training_is_queued_and_rung_for(api: Api, redis: Redis) -> None
     job = answer.json()
     assert answer.headers["location"] == f"/jobs/{job['id']}"
     assert (job["status"], job["kind"], job["position"], job["attempts"]) == ("queued", "train", 0, 0)
-    assert job["request"] == BODY | {"seed": 0, "request_id": answer.headers["x-request-id"]}
+    told = {"seed": 0, "request_id": answer.headers["x-request-id"], "trace": ""}
+    assert job["request"] == BODY | told
     assert (await api.http.get(answer.headers["location"])).json() == job
     assert redis.llen(keys.of_version("train")) == 1
     assert job["id"] in str(redis.lindex(keys.of_version("train"), 0))
