@@ -26,6 +26,7 @@ from contract.logs import bound
 from contract.messages import ImageItem, Order, Position
 from contract.presence import ALIVE_SECONDS
 from contract.stream import GAP, Frame, Kind
+from contract.traces import traceparent
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Coalescer:
     def _item(seed: int, truncation: float, seconds: float) -> ImageItem:
         return ImageItem(
             id=uuid.uuid4().hex, seed=seed, truncation=truncation, deadline=time.time() + seconds,
-            request=bound("request_id"),
+            request=bound("request_id"), trace=traceparent(),
         )  # fmt: skip
 
     def _gather(self, client: str, key: Key, item: ImageItem) -> None:

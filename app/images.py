@@ -26,8 +26,8 @@ from contract.models import PublishedModel
 from contract.presence import beats
 from contract.queue import GENERATE
 from contract.stream import Frame, Kind
+from contract.versions import BYTES_VERSION
 
-BYTES_VERSION = 3  # raise it when the same request comes to give other bytes
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 MAX_WEBP_SIDE = 16_383  # of the format
 

@@ -105,6 +105,8 @@ _OF_IMAGES = (
 
 _OF_JOBS = (
     _gauge("vitgan_workers", "processes", "Workers that beat", API, queue=QUEUES),
+    _gauge("vitgan_other_versions", "versions", "Versions of workers that beat, but are not asked", API,
+           queue=QUEUES),
     _gauge("vitgan_queue_messages", "messages", "Length of Celery's list", API, queue=QUEUES),
     _gauge("vitgan_jobs", "jobs", "Jobs that have not ended", API, kind=KINDS, state=("queued", "running")),
     _gauge("vitgan_jobs_oldest_queued_seconds", "seconds",

@@ -65,7 +65,8 @@ def draw_batch(
         ORDERS.labels(outcome="late").inc()
         return
     requests = " ".join(dict.fromkeys(item.request for item in batch.items))
-    with order_timed(time.time() - batch.sent_at), bound_contextvars(request_id=requests):
+    traces = [item.trace for item in batch.items]
+    with order_timed(time.time() - batch.sent_at, traces), bound_contextvars(request_id=requests):
         _draw_in_time(batch, engine, redis, worker, should_stop)
 
 

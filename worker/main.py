@@ -16,6 +16,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from contract import keys
 from contract.instruments import serve
 from contract.jobs import JobStore
 from contract.logs import set_up_logs
@@ -26,6 +27,7 @@ from contract.presence import Beating
 from contract.queue import COMPOSE_TASK, DRAW_TASK, GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
 from contract.redis_client import command_client
 from contract.stream import STALL_SECONDS
+from contract.traces import end_traces
 from worker.compositions import draw_composition
 from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine, core_count, use_threads
@@ -143,10 +145,11 @@ def _run(celery: Celery, queue: str, slots: int, settings: WorkerSettings, room:
     celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
     celery.worker_main(
         [
-            "--quiet", "worker", f"--concurrency={slots}", f"--queues={queue}",
+            "--quiet", "worker", f"--concurrency={slots}", f"--queues={keys.of_version(queue)}",
             f"--hostname={name(queue)}", "--without-gossip", "--without-mingle",
             "--without-heartbeat",
         ]
     )  # fmt: skip
+    end_traces()
     if not asked_to_stop.is_set():
         raise SystemExit("the worker has ended by itself; its log says why")

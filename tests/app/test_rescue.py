@@ -74,12 +74,12 @@ async def test_only_the_images_that_are_missing_are_asked_for_again(api: Api, re
 
 async def test_an_order_that_waits_in_the_queue_is_left_there(api: Api, redis: Redis) -> None:
     tasks = await asked(api)
-    redis.rpush(GENERATE, "a message")
+    redis.rpush(keys.of_version(GENERATE), "a message")
     age(api, 60)
     rescue = Rescue(api.services.coalescer, redis)
     await rescue.look()
     assert len(api.painter.batches) == 1
-    redis.delete(GENERATE)
+    redis.delete(keys.of_version(GENERATE))
     await rescue.look()  # nobody has taken it, and it is not there: lost
     await rescue.look()  # asked for just now
     assert len(api.painter.batches) == 2
