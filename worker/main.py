@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery, signals
 from celery.apps import worker as celery_worker
-from redis import Redis
+from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -37,8 +39,11 @@ from worker.pool import ThreadPool
 from worker.settings import WorkerSettings
 from worker.trainer import run_job, sweep_runs
 
+log = logging.getLogger(__name__)
+
 SWITCH_SECONDS = 0.0005
 BORN = secrets.token_hex(4)  # a container that is started again has its host's name and its process id again
+AGAIN_SECONDS = 0.2  # until a Redis that does not answer is asked again
 DRAWINGS = 2  # drawing jobs at a time, in an image worker
 
 
@@ -87,6 +92,7 @@ def run_image_worker(settings: WorkerSettings) -> None:
         with SLOTS_BUSY.track_inprogress():
             draw_composition(Composition.model_validate(order), engine, redis, name(GENERATE), late.is_set)
 
+    await_answer(redis)
     try:
         _run(celery, GENERATE, settings.slots, settings, WORKER)
     finally:
@@ -113,6 +119,20 @@ def run_training_worker(settings: WorkerSettings) -> None:
 def name(queue: str) -> str:
     """Under which this process beats."""
     return f"{queue}-{os.getpid()}-{BORN}@{socket.gethostname()}"
+
+
+def await_answer(redis: Redis) -> None:
+    """Returns when that Redis answers: a worker that beats is given images, and must be able to send them."""
+    told = False
+    while True:
+        try:
+            redis.ping()
+            return
+        except RedisError as error:
+            if not told:
+                log.warning("waiting for the Redis of image bytes: %s", error)
+            told = True
+            time.sleep(AGAIN_SECONDS)
 
 
 def serve_metrics(room: str, settings: WorkerSettings) -> None:
