@@ -6,7 +6,9 @@ KIMG ?= 20
 MINUTES ?= 2
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
-.PHONY: up soak test test-faults test-fuzz test-large check check-ops docs lock images version
+SBOM = $(BIN)/cyclonedx-py requirements - --pyproject pyproject.toml --output-reproducible -o
+
+.PHONY: up soak test test-faults test-fuzz test-large check check-ops docs lock images sbom version
 .PHONY: bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
@@ -45,6 +47,11 @@ lock: $(VENV)/.installed-ops  ## docker/requirements, from pyproject.toml and co
 images:  ## the images, with their version and commit on their labels; needs Docker
 	@VERSION=$(VERSION) REVISION=$$(git rev-parse HEAD) docker compose build
 
+sbom: $(VENV)/.installed-ops  ## build/sbom-IMAGE.json: the Python packages of each image, in CycloneDX's form
+	@mkdir -p build
+	@cat docker/requirements/api.txt | $(SBOM) build/sbom-api.json
+	@{ cat docker/requirements/worker.txt; grep '^torch==' constraints.txt; } | $(SBOM) build/sbom-worker.json
+
 version:  ## what pyproject.toml says, the one place
 	@echo $(VERSION)
 
@@ -73,4 +80,4 @@ $(VENV)/.installed-ops: constraints.txt pyproject.toml scripts/install
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.asgi import Around
 from app.auth import ANONYMOUS
 from app.errors import Forbidden, problem
 
@@ -20,7 +21,7 @@ OPEN = "/iiif/"  # viewers stand on pages of other sites
 SHOWN = (OPEN, "/images/")  # what other sites' pages may show
 
 
-class SecurityHeaders:
+class SecurityHeaders(Around):
     """Sets what keeps an answer from doing harm in a browser, where a route sets nothing of its own."""
 
     HEADERS: ClassVar = {
@@ -37,14 +38,8 @@ class SecurityHeaders:
         "style-src 'unsafe-inline' https://cdn.jsdelivr.net"
     )
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, of a request."""
 
         async def send_safe(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -65,7 +60,7 @@ class SecurityHeaders:
             headers["Cache-Control"] = f"private, {told}"
 
 
-class CrossOrigin:
+class CrossOrigin(Around):
     """Lets pages of any site read what lies under /iiif/, refusals too, as viewers need it (CORS).
 
     Pages of ``origins`` may call all other routes as well; a key they must have like everybody. Other pages
@@ -80,7 +75,8 @@ class CrossOrigin:
     }
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        self.app, self.origins = app, origins
+        super().__init__(app)
+        self.origins = origins
         self.others = app
         if origins:
             self.others = CORSMiddleware(
@@ -91,17 +87,17 @@ class CrossOrigin:
                 expose_headers=EXPOSED,
             )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, of a request."""
 
         async def send_open(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(self.HEADERS)
             await send(message)
 
-        if scope["type"] == "http" and scope["path"].startswith(OPEN):
+        if scope["path"].startswith(OPEN):
             await self.app(scope, receive, send_open)
-        elif scope["type"] == "http" and self._is_foreign(scope):
+        elif self._is_foreign(scope):
             detail = (
                 "pages of other sites may change nothing here: the setting VITGAN_CORS_ORIGINS names sites"
             )

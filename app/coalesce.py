@@ -25,7 +25,8 @@ from app.turns import Turns
 from contract.logs import bound
 from contract.messages import ImageItem, Order, Position
 from contract.presence import ALIVE_SECONDS
-from contract.stream import Frame, Kind
+from contract.stream import GAP, Frame, Kind
+from contract.traces import traceparent
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,21 @@ class Coalescer:
         or what the service allows if that is less.
         """
         seconds = min(wait or self.answer_seconds, self.answer_seconds)
+        until = time.monotonic() + seconds
+        try:
+            while True:
+                first = await self._first(key, seed, truncation, client, until - time.monotonic())
+                if first.meta.get("code") != GAP:
+                    return first
+                await self.replies.forget(first.id, complete=False)  # Redis lost it: once more
+        except TimeoutError:
+            raise Unavailable(
+                f"no worker answered within {seconds:g} s: try again, or ask for a smaller image",
+                reason="no_answer",
+            ) from None
+
+    async def _first(self, key: Key, seed: int, truncation: float, client: str, seconds: float) -> Frame:
+        """Asks once, and waits so long."""
         item = self._item(seed, truncation, seconds)
         queue = self.replies.expect(item.id)
         answered = False
@@ -97,14 +113,9 @@ class Coalescer:
             self._gather(client, key, item)
             first = await asyncio.wait_for(queue.get(), seconds)
             answered = True
-        except TimeoutError:
-            raise Unavailable(
-                f"no worker answered within {seconds:g} s: try again, or ask for a smaller image",
-                reason="no_answer",
-            ) from None
         finally:
             self._answered(item.id)
-            if not answered and self._turns.remove(item.id):
+            if self._turns.remove(item.id) and not answered:
                 self.replies.drop(item.id)  # no worker has heard of it
             elif not answered:
                 await asyncio.shield(self.replies.forget(item.id, complete=False))
@@ -115,7 +126,11 @@ class Coalescer:
         item = self._item(seed, truncation, self.answer_seconds)
         IMAGES_CARRIED_ON.inc()
         self.replies.expect(item.id)
-        await self._publish(key.order([item], position, **self._address([item])))
+        try:
+            await self._publish(key.order([item], position, **self._address([item])))
+        except asyncio.CancelledError:  # the client has left meanwhile
+            await asyncio.shield(self.replies.forget(item.id, complete=False))
+            raise
         return item.id
 
     async def ask_again(self, sent: Sent, patience: float) -> None:
@@ -128,7 +143,7 @@ class Coalescer:
     def _item(seed: int, truncation: float, seconds: float) -> ImageItem:
         return ImageItem(
             id=uuid.uuid4().hex, seed=seed, truncation=truncation, deadline=time.time() + seconds,
-            request=bound("request_id"),
+            request=bound("request_id"), trace=traceparent(),
         )  # fmt: skip
 
     def _gather(self, client: str, key: Key, item: ImageItem) -> None:

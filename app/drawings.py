@@ -12,6 +12,7 @@ from app.visits import preferences
 from contract.logs import bound
 from contract.messages import DrawRequest, Grid, Images, Walk
 from contract.models import PublishedModel
+from contract.traces import traceparent
 
 
 def wants_job(request: Request) -> bool:
@@ -28,7 +29,9 @@ def job_response(
     client: Client,
 ) -> Response:
     """202 and the job of that id; ``webhook`` is told of its end."""
-    request = DrawRequest(model=model.name, digest=model.digest, what=what, request_id=bound("request_id"))
+    request = DrawRequest(
+        model=model.name, digest=model.digest, what=what, request_id=bound("request_id"), trace=traceparent()
+    )
     job = queue_job(request, job_id, webhook, use, client)
     headers = {"Location": f"/jobs/{job_id}", "Preference-Applied": "respond-async"}
     return JSONResponse(job.model_dump(mode="json"), 202, headers)

@@ -23,6 +23,7 @@ UNDER_WAY_IMAGES_LIMIT = gauge("vitgan_under_way_images_limit")
 UNDER_WAY_PIXELS_LIMIT = gauge("vitgan_under_way_pixels_limit")
 
 WORKERS = gauge("vitgan_workers")
+OTHER_VERSIONS = gauge("vitgan_other_versions")
 MESSAGES = gauge("vitgan_queue_messages")
 JOBS = gauge("vitgan_jobs")
 JOBS_OLDEST = gauge("vitgan_jobs_oldest_queued_seconds")
@@ -84,6 +85,7 @@ def _look_at_jobs(redis: Redis) -> None:
         found = census(redis)
     for queue in QUEUES:
         WORKERS.labels(queue=queue).set(found.workers[queue] if found else UNKNOWN)
+        OTHER_VERSIONS.labels(queue=queue).set(found.others[queue] if found else UNKNOWN)
         MESSAGES.labels(queue=queue).set(found.messages[queue] if found else UNKNOWN)
     for kind in KINDS:
         JOBS.labels(kind=kind, state="queued").set(found.queued[kind] if found else UNKNOWN)

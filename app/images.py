@@ -26,8 +26,8 @@ from contract.models import PublishedModel
 from contract.presence import beats
 from contract.queue import GENERATE
 from contract.stream import Frame, Kind
+from contract.versions import BYTES_VERSION
 
-BYTES_VERSION = 3  # raise it when the same request comes to give other bytes
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 MAX_WEBP_SIDE = 16_383  # of the format
 
@@ -232,8 +232,6 @@ def refuse_errors(frame: Frame) -> None:
     match frame.meta["code"]:
         case "model_gone":
             raise Unavailable("the model has just been replaced: try again", reason="model_replaced")
-        case "gap":
-            raise Unavailable("Redis lost the beginning of the image: try again", reason="frames_lost")
         case "not_queued":
             raise Unavailable(
                 "Redis does not take the request: try again in a few seconds", reason="not_queued"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
 
 import redis.asyncio
 from celery import Celery
@@ -32,9 +33,11 @@ from app.routes import datasets, generate, iiif, images, interpolate, jobs, mode
 from app.services import Fleet, Services
 from app.settings import AppSettings
 from app.webhooks import Webhooks
+from contract import traces
 from contract.jobs import JobStore
 from contract.messages import ImageBatch, Order
 from contract.models import ModelLibrary
+from contract.promotion import Promotion
 from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, make_celery
 from contract.redis_client import COMMAND_SECONDS, command_client
 
@@ -87,6 +90,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         services.jobs.redis.close()
         services.fleet.bytes_redis.close()
         services.celery.close()
+        await asyncio.to_thread(traces.end_traces)
 
     app = Service(
         title="ViTGAN",
@@ -94,7 +98,11 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-    )
+        telemetry={
+            "tracing": traces.provider is not None, "tracer_provider": traces.provider, "exclude": is_look,
+            "operation_spans": False, "metrics": False, "logs": False, "auto_configure": False,
+        },
+    )  # fmt: skip
     app.state.settings = settings
     app.state.key_ring = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
     errors.install(app)
@@ -105,6 +113,11 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     describe_refusals(app)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
+
+
+def is_look(scope: MutableMapping[str, Any]) -> bool:
+    """Whether somebody only looks how the process stands, again and again: that is no request to trace."""
+    return scope.get("path") in ("/healthz", "/readyz", "/metrics")
 
 
 async def end(tasks: list[asyncio.Task[None]]) -> None:
@@ -127,6 +140,7 @@ def make_services(
     return Services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
+        promotion=Promotion(settings.promoted_file, settings.default_model),
         jobs=JobStore(commands),
         events=shared_client(settings.redis_url),
         celery=celery,

@@ -7,9 +7,10 @@ import logging
 import time
 
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from app.asgi import Around
 from app.metrics import ANSWERS_CUT, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_PROGRESS, SENT_BYTES
 from contract.metrics import METHODS
 
@@ -18,17 +19,11 @@ log = logging.getLogger(__name__)
 OTHER = "other"  # of a path that no route has, or a method that HTTP does not have
 
 
-class Measuring:
+class Measuring(Around):
     """Counts answers by the route's template, never by the path. Stands below what gives a request its id."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, of a request."""
         request_id = scope.get("state", {}).get("request_id", "")
         clear_contextvars()  # of the request before this one, where the connection's task is the same
         bind_contextvars(request_id=request_id)

@@ -9,6 +9,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.asgi import Around
 from app.errors import BadRequest, TooLarge, TooSlow
 from app.settings import AppSettings
 
@@ -19,17 +20,11 @@ LENGTH = re.compile(r"[0-9]{1,18}")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class RequestId:
+class RequestId(Around):
     """Takes the client's X-Request-ID or makes one, and tells it in the answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, of a request."""
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
@@ -42,20 +37,18 @@ class RequestId:
         await self.app(scope, receive, send_with_id)
 
 
-class BodyLimit:
+class BodyLimit(Around):
     """Refuses a body that is too large, whatever Content-Length says, too slow, or broken off.
 
     Once the answer has begun nobody reads the body, and nothing of it is looked at any more.
     """
 
     def __init__(self, app: ASGIApp, settings: AppSettings) -> None:
-        self.app, self.settings = app, settings
+        super().__init__(app)
+        self.settings = settings
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, of a request."""
         upload = scope["path"] == "/datasets"
         body = Body(
             receive,

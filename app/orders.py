@@ -80,7 +80,7 @@ class Whole:
         """What a worker is told."""
         return Composition(
             id=items[0].id, model=self.model, digest=self.digest, what=self.what, position=position,
-            request=items[0].request, **address,
+            request=items[0].request, trace=items[0].trace, **address,
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from app.metrics import LEASES_EXPIRED, RUNG_AGAIN
+from contract import keys
 from contract.jobs import JobStore
 from contract.queue import DOORBELLS, QUEUES
 
@@ -42,7 +43,7 @@ class Reaper:
 
     def _too_few(self, kind: str) -> bool:
         """Whether fewer messages than jobs wait; where workers are only busy, no more are piled up."""
-        return self.jobs.redis.llen(QUEUES[kind]) < self.jobs.count_queued(kind)
+        return self.jobs.redis.llen(keys.of_version(QUEUES[kind])) < self.jobs.count_queued(kind)
 
     async def look_forever(self) -> None:
         """``look``, again and again; a Redis that is away is waited for."""

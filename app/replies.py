@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import RedisError
 
 from contract import keys
 from contract.messages import Position
-from contract.stream import CREDIT, GONE, REPLY_TTL, Frame, Kind
+from contract.stream import CREDIT, GAP, GONE, REPLY_TTL, Frame, Kind
 
 log = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 64
 BLOCK_SECONDS = 5
 LOOK_SECONDS = 1.0  # how often one that waits for the rest asks whether its worker lives
-GAP = "gap"  # code of an ERROR frame: bytes before it were lost on their way
 NOBODY = "nobody"  # a worker that never beats
 
 # Given the worker and where its bytes end: the id of the rest's frames, if somebody else was asked for it.
@@ -150,8 +150,12 @@ class Replies:
                 await self.redis.delete(keys.credits(image_id))
 
     async def read_forever(self) -> None:
-        """The one reader: takes frames off this process's list as they come."""
-        key = keys.replies(self.id)
+        """The one reader: takes frames off this process's list as they come.
+
+        A Redis that ended meanwhile may have had frames and credits that nobody will hear of: then every
+        image that is awaited has a gap.
+        """
+        key, was_away = keys.replies(self.id), False
         while True:
             try:
                 got = await cast(
@@ -160,8 +164,13 @@ class Replies:
                 )
             except RedisError as error:
                 log.warning("Redis: %s", error)
+                was_away |= isinstance(error, NoConnectionError)
                 await asyncio.sleep(0.5)
                 continue
+            if was_away:
+                was_away = False
+                for image_id in list(self._waiting):
+                    self.deliver(Frame(image_id, Kind.ERROR, meta={"code": GAP}))
             for data in got[1] if got else ():
                 try:
                     self.deliver(Frame.decode(data))

@@ -18,8 +18,10 @@ from app.replies import Replies
 from app.settings import AppSettings
 from contract.jobs import JobStore
 from contract.models import ModelLibrary, PublishedModel
-from contract.presence import alive
+from contract.presence import alive, other_versions
+from contract.promotion import Promotion
 from contract.queue import GENERATE, TRAIN
+from contract.versions import TOGETHER
 
 LOOK_SECONDS = 1.0
 
@@ -32,11 +34,17 @@ class Fleet:
     bytes_redis: Redis
     redis_answers: bool = False
     workers: dict[str, int] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)  # versions of workers that are not asked
 
     def missing(self) -> list[str]:
         """What keeps images from being drawn, as sentences; empty when all is well."""
         if not self.redis_answers:
             return [REDIS_AWAY]
+        if not self.workers.get(GENERATE) and any(one.startswith(f"{GENERATE}:") for one in self.others):
+            return [
+                f"no image worker of version {TOGETHER} is running, which this API needs, but there are "
+                f"{', '.join(self.others)}: start workers and API from the same release"
+            ]
         if not self.workers.get(GENERATE):
             return ["no image worker is running: start one with `vitgan worker`, or wait for it"]
         return []
@@ -45,10 +53,11 @@ class Fleet:
         """Asks Redis for the workers that have beaten lately."""
         try:
             self.workers = {queue: alive(self.redis, queue) for queue in (GENERATE, TRAIN)}
+            self.others = other_versions(self.redis)
             self.bytes_redis.ping()
             self.redis_answers = True
         except RedisError:
-            self.workers, self.redis_answers = {}, False
+            self.workers, self.others, self.redis_answers = {}, [], False
 
     async def look_forever(self) -> None:
         """``look``, again and again."""
@@ -63,6 +72,7 @@ class Services:
 
     settings: AppSettings
     library: ModelLibrary
+    promotion: Promotion
     jobs: JobStore
     events: AsyncRedis  # what readers of jobs' events look through
     celery: Celery
@@ -73,10 +83,12 @@ class Services:
 
     def model(self, name: str) -> PublishedModel:
         """The model of that name, or the one that ``default`` names; raises ``NotFound``."""
+        wanted = self.promotion.name if name == "default" else name
         try:
-            return self.library.get(self.settings.default_model if name == "default" else name)
+            return self.library.get(wanted)
         except KeyError:
-            raise NotFound(f"there is no model {name!r}: GET /models lists what there is") from None
+            which = repr(wanted) if wanted == name else f"{wanted!r}, which `default` names"
+            raise NotFound(f"there is no model {which}: GET /models lists what there is") from None
 
     def require_fleet(self) -> None:
         """Raises ``Unavailable`` if images cannot be drawn now."""

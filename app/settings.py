@@ -52,7 +52,7 @@ class AppSettings(SharedSettings):
         30, gt=0, description="how long a client may take nothing of its answer, twice that at most"
     )
 
-    default_model: str = Field("emoji-32", description="the model that `default` names")
+    default_model: str = Field("emoji-32", description="the model that `default` names until one is promoted")
     max_side: int = Field(MAX_SIDE, ge=1, le=MAX_SIDE, description="pixels of an image's side")
     max_pixels: int = Field(
         2**32, ge=1, description="pixels of one image that is sent as it is painted (PNG)"

@@ -13,6 +13,7 @@ import typer
 from cli import keys
 from cli.sentences import Sentences
 from cli.values import parse_region, parse_resolution
+from contract.metrics import API, TRAINER, WORKER
 from contract.seeds import MAX_SEED, parse_seeds
 
 app = typer.Typer(
@@ -64,7 +65,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     from contract.logs import set_up_logs
 
     with Sentences():
-        settings = settings_to_serve(AppSettings)
+        settings = settings_to_serve(AppSettings, API)
         check_host(host, settings)
         set_up_logs("api", settings)
         service = create_app(settings)
@@ -79,7 +80,7 @@ def worker() -> None:
     from worker.settings import WorkerSettings
 
     with Sentences():
-        settings = settings_to_serve(WorkerSettings)
+        settings = settings_to_serve(WorkerSettings, WORKER)
     run_image_worker(settings)
 
 
@@ -91,7 +92,7 @@ def trainer() -> None:
     from worker.training_main import run_training_worker
 
     with Sentences():
-        settings = settings_to_serve(WorkerSettings)
+        settings = settings_to_serve(WorkerSettings, TRAINER)
         if settings.device != "cpu":
             from model.devices import Devices  # and PyTorch, of which this process has no other use
 

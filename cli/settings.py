@@ -12,6 +12,7 @@ from app.settings import AppSettings
 from contract.reading import read_settings, variables
 from contract.settings import PREFIX, SECRETS_DIR, SharedSettings
 from contract.startup import check_start
+from contract.traces import set_up_traces
 from worker.settings import WorkerSettings
 
 OTHERS = {SECRETS_DIR, "VITGAN_CACHE_DIR"}  # read, but of no settings class
@@ -19,11 +20,15 @@ OTHERS = {SECRETS_DIR, "VITGAN_CACHE_DIR"}  # read, but of no settings class
 Settings = TypeVar("Settings", bound=SharedSettings)
 
 
-def settings_to_serve(kind: type[Settings]) -> Settings:
-    """Raises ``ValueError`` with a sentence if a setting is wrong, or the service cannot work here."""
+def settings_to_serve(kind: type[Settings], room: str) -> Settings:
+    """The settings of a process of that room, whose traces are set up by them.
+
+    Raises ``ValueError`` with a sentence if a setting is wrong, or the service cannot work here.
+    """
     tell_unknown()
     settings = read_settings(kind)
     check_start(settings)
+    set_up_traces(room, settings)
     return settings
 
 

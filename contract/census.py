@@ -19,6 +19,7 @@ class Census:
     """Numbers of one moment; queues and kinds of job as contract/queue.py names them."""
 
     workers: Mapping[str, int]  # by queue, those that have beaten lately
+    others: Mapping[str, int]  # by queue, versions other than this whose workers have
     messages: Mapping[str, int]  # by queue, in Celery's list
     queued: Mapping[str, int]  # jobs by kind
     running: Mapping[str, int]  # jobs by kind
@@ -35,20 +36,25 @@ def census(redis: Redis) -> Census:
         pipe.zcard(keys.WEBHOOKS_DUE)
         pipe.zcard(keys.WEBHOOKS_DEAD)
         for queue in QUEUES:
-            pipe.llen(queue)
+            pipe.llen(keys.of_version(queue))
         for kind in KINDS:
             pipe.zcard(keys.jobs_queued(kind))
             pipe.zrange(keys.jobs_queued(kind), 0, 0, withscores=True)
         (seconds, _), running, due, dead, *rest = pipe.execute()
+        pipe.zrangebyscore(keys.VERSIONS, seconds - ALIVE_SECONDS, "+inf")
         for queue in QUEUES:
             pipe.zcount(keys.workers(queue), seconds - ALIVE_SECONDS, "+inf")
         for job_id in running:
             pipe.hget(keys.job(job_id), "kind")
-        workers_and_kinds = pipe.execute()
+        versions, *workers_and_kinds = pipe.execute()
     messages, jobs = rest[: len(QUEUES)], rest[len(QUEUES) :]
     of_kinds = Counter(workers_and_kinds[len(QUEUES) :])
     return Census(
         workers=dict(zip(QUEUES, workers_and_kinds, strict=False)),
+        others={
+            queue: sum(v.startswith(f"{queue}:") and v != keys.of_version(queue) for v in versions)
+            for queue in QUEUES
+        },
         messages=dict(zip(QUEUES, messages, strict=True)),
         queued=dict(zip(KINDS, jobs[::2], strict=True)),
         running={kind: of_kinds[kind] for kind in KINDS},

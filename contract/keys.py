@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contract.versions import TOGETHER
+
 JOBS = "vitgan:jobs"  # zset: id -> time of creation
 JOBS_RUNNING = "vitgan:jobs:running"  # zset: id -> end of its lease
 JOBS_ENDED = "vitgan:jobs:ended"  # zset: id -> time of its end
@@ -10,6 +12,7 @@ JOB_RINGS = "vitgan:jobs:rings"  # zset: id of a queued job -> when to ring its 
 REAPER = "vitgan:reaper"  # string: the API process that looks after jobs and delivers webhooks
 JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
 
+VERSIONS = "vitgan:workers:versions"  # zset: queue:version -> Redis time of its workers' last beat
 GATES = "vitgan:gates"  # hash: API process -> what it has under way (JSON)
 WEBHOOKS_DUE = "vitgan:webhooks:due"  # zset: id of an ended job -> when to tell of it (again)
 WEBHOOK_ATTEMPTS = "vitgan:webhooks:attempts"  # hash: id -> deliveries begun, of those that are due
@@ -50,9 +53,14 @@ def of_job(job_id: str, kind: str) -> list[str]:
     ]  # fmt: skip
 
 
+def of_version(queue: str) -> str:
+    """A queue as those of this version name it; also the list of Celery's messages there."""
+    return f"{queue}:{TOGETHER}"
+
+
 def workers(queue: str) -> str:
-    """Zset: worker id -> Redis time of its last beat."""
-    return f"vitgan:workers:{queue}"
+    """Zset: worker id -> Redis time of its last beat, of workers of this version."""
+    return f"vitgan:workers:{of_version(queue)}"
 
 
 def replies(api_id: str) -> str:

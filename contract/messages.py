@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from contract.seeds import MAX_SEED
+from contract.versions import BYTES_VERSION
 
 MAX_SIDE = 65_536  # pixels of one side of an image
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"  # of models and datasets: safe as a folder and in a URL
@@ -19,6 +20,8 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
 Truncation = Annotated[float, Field(ge=0, le=1)]
 RequestId = Annotated[str, Field(max_length=64)]  # of the HTTP request that asked, for the log
+
+TraceParent = Annotated[str, Field(pattern=r"^(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$")]  # as W3C has it
 
 
 class Message(BaseModel):
@@ -82,6 +85,7 @@ class ImageItem(Message):
     truncation: Truncation
     deadline: float  # Unix time after which nobody waits for it
     request: RequestId = ""
+    trace: TraceParent = ""
 
 
 class Order(Message):
@@ -219,6 +223,7 @@ class Composition(Order):
     what: Annotated[Grid | Walk, Field(discriminator="kind")]
     position: Position = BEGINNING
     request: RequestId = ""
+    trace: TraceParent = ""
 
 
 class DrawRequest(Message):
@@ -229,7 +234,9 @@ class DrawRequest(Message):
     model: Name
     digest: str
     what: Annotated[Images | Grid | Walk, Field(discriminator="kind")]
+    bytes_version: int = BYTES_VERSION  # of the API that was asked
     request_id: RequestId = ""
+    trace: TraceParent = ""
 
 
 class TrainRequest(Message):
@@ -243,3 +250,4 @@ class TrainRequest(Message):
     kimg: Annotated[float, Field(gt=0)]
     seed: Seed
     request_id: RequestId = ""
+    trace: TraceParent = ""

@@ -48,7 +48,7 @@ QUEUES = (GENERATE, TRAIN)
 KINDS = tuple(DOORBELLS)  # of jobs
 REDISES = ("jobs", "bytes")
 REASONS = (
-    "bad_request", "client_left", "conflict", "forbidden", "frames_lost", "images_waiting", "internal",
+    "bad_request", "client_left", "conflict", "forbidden", "images_waiting", "internal",
     "invalid", "jobs_waiting", "method", "model_replaced", "no_answer", "no_worker", "not_found",
     "not_queued", "other", "pixels_waiting", "quota_images", "quota_jobs", "redis_away", "slow_body",
     "too_large", "unauthorized",
@@ -105,6 +105,8 @@ _OF_IMAGES = (
 
 _OF_JOBS = (
     _gauge("vitgan_workers", "processes", "Workers that beat", API, queue=QUEUES),
+    _gauge("vitgan_other_versions", "versions", "Versions of workers that beat, but are not asked", API,
+           queue=QUEUES),
     _gauge("vitgan_queue_messages", "messages", "Length of Celery's list", API, queue=QUEUES),
     _gauge("vitgan_jobs", "jobs", "Jobs that have not ended", API, kind=KINDS, state=("queued", "running")),
     _gauge("vitgan_jobs_oldest_queued_seconds", "seconds",
@@ -135,7 +137,7 @@ _OF_WORKERS = (
     _histogram("vitgan_worker_stage_seconds", "seconds",
                "An order's time in a stage; stages may overlap", WORKER, SECONDS, stage=STAGES),
     _counter("vitgan_worker_orders_total", "orders", "Orders taken, by what came of them", WORKER,
-             outcome=("drawn", "late", "model_gone", "client_gone", "stopping", "failed")),
+             outcome=("drawn", "late", "model_gone", "client_gone", "redis_away", "stopping", "failed")),
     _counter("vitgan_worker_images_total", "images", "Images drawn, frames of animations too", WORKER),
     _counter("vitgan_worker_pixels_total", "pixels", "Pixels of those images", WORKER),
     _histogram("vitgan_worker_batch_images", "images", "Images drawn in one forward pass", WORKER, IMAGES),

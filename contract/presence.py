@@ -9,18 +9,24 @@ from typing import cast
 from redis import Redis, RedisError
 
 from contract import keys
+from contract.versions import TOGETHER
 
 BEAT_SECONDS = 1.0
 ALIVE_SECONDS = 5.0  # a worker that has not beaten for so long is gone
+FORGOTTEN_SECONDS = 60
 
-# KEYS: workers. ARGV: id, seconds after which a silent worker is forgotten.
+# KEYS: workers, versions. ARGV: id, queue and version, seconds after which who is silent is forgotten.
 _BEAT = """
 local now = tonumber(redis.call('TIME')[1])
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+for i = 1, 2 do
+  redis.call('ZADD', KEYS[i], now, ARGV[i])
+  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now - ARGV[3])
+end
 """
 # KEYS: workers. ARGV: seconds.
 _ALIVE = "return redis.call('ZCOUNT', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"
+# KEYS: versions. ARGV: seconds.
+_VERSIONS = "return redis.call('ZRANGEBYSCORE', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"
 # KEYS: workers. ARGV: id, seconds.
 _BEATS = """
 local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -31,6 +37,12 @@ return beat and tonumber(beat) >= redis.call('TIME')[1] - ARGV[2] and 1 or 0
 def alive(redis: Redis, queue: str) -> int:
     """Number of workers of that queue that have beaten lately."""
     return int(cast(int, redis.eval(_ALIVE, 1, keys.workers(queue), str(ALIVE_SECONDS))))
+
+
+def other_versions(redis: Redis) -> list[str]:
+    """Whose workers have beaten lately and are not of this version: queue:version, sorted."""
+    found = cast("list[str]", redis.eval(_VERSIONS, 1, keys.VERSIONS, str(ALIVE_SECONDS)))
+    return sorted(one for one in found if not one.endswith(f":{TOGETHER}"))
 
 
 def beats(redis: Redis, queue: str, worker_id: str) -> bool:
@@ -70,5 +82,8 @@ class Beating:
         beat = self.redis.register_script(_BEAT)
         while not self._stopping.is_set():
             with contextlib.suppress(RedisError):  # the next beat will do
-                beat(keys=[keys.workers(self.queue)], args=[self.worker_id, 60])
+                beat(
+                    keys=[keys.workers(self.queue), keys.VERSIONS],
+                    args=[self.worker_id, keys.of_version(self.queue), FORGOTTEN_SECONDS],
+                )
             self._stopping.wait(BEAT_SECONDS)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from celery import Celery
 
-GENERATE = "generate"  # queue and task: draw one batch of images
-TRAIN = "train"  # queue and task: a doorbell that carries a job's id
+from contract import keys
 
-GENERATE_TASK = "vitgan.generate"
+# Queues, which Celery knows as ``keys.of_version`` names them.
+GENERATE = "generate"
+TRAIN = "train"
+
+GENERATE_TASK = "vitgan.generate"  # draw one batch of images
 COMPOSE_TASK = "vitgan.compose"  # of the same queue: draw one file of several seeds
 DRAW_TASK = "vitgan.draw"  # of the same queue: a doorbell that carries a job's id
-TRAIN_TASK = "vitgan.train"
+TRAIN_TASK = "vitgan.train"  # a doorbell, too
 
 DOORBELLS = {"draw": DRAW_TASK, "train": TRAIN_TASK}  # by kind of job
 QUEUES = {"draw": GENERATE, "train": TRAIN}  # where they ring
@@ -44,13 +47,8 @@ def make_celery(redis_url: str) -> Celery:
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
         },
-        task_default_queue=GENERATE,
-        task_routes={
-            GENERATE_TASK: {"queue": GENERATE},
-            DRAW_TASK: {"queue": GENERATE},
-            COMPOSE_TASK: {"queue": GENERATE},
-            TRAIN_TASK: {"queue": TRAIN},
-        },
+        task_default_queue=keys.of_version(GENERATE),
+        task_routes={TRAIN_TASK: {"queue": keys.of_version(TRAIN)}},
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
     )

@@ -55,6 +55,13 @@ class SharedSettings(BaseSettings):
         "info", description="least level that is logged; debug has a line for each request"
     )
 
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+",
+        description="OpenTelemetry collector, such as http://collector:4318, that is sent traces by OTLP; "
+        "none are made without",
+    )
+
     @field_validator("redis_url", "bytes_redis_url")
     @classmethod
     def _with_password(cls, url: str | None, info: ValidationInfo) -> str | None:
@@ -98,6 +105,11 @@ class SharedSettings(BaseSettings):
     def trained_models_dir(self) -> Path:
         """Models that trainings have published, a folder each."""
         return self.data_dir / "models"
+
+    @property
+    def promoted_file(self) -> Path:
+        """The name of the model that was promoted."""
+        return self.data_dir / "promoted"
 
 
 def with_password(url: str, password: SecretStr | None) -> str:

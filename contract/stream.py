@@ -20,6 +20,7 @@ CHUNK = 240 * 1024  # bytes of a frame's payload; just below a jump in the alloc
 WINDOW = 8  # DATA frames that may be under way
 CREDIT = b"1"
 GONE = b"0"  # instead of a credit: the client has left, stop
+GAP = "gap"  # code of an ERROR frame: bytes before it may be lost, another worker is to be asked for them
 FLUSH_SECONDS = 0.2  # what is painted waits no longer than this for a chunk to fill
 LOOK_SECONDS = 0.25  # how often a worker looks whether its client has left
 STALL_SECONDS = 30  # a worker gives up on a client that takes nothing for so long

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docker" / "requirements"
-IMAGES = {"api": ("api",), "worker": ("worker",)}  # image -> extras; a trainer has the worker's
+IMAGES = {"api": ("api", "otel"), "worker": ("worker", "otel")}  # image -> extras; a trainer has the worker's
 BUILD = ("setuptools", "wheel")  # what makes our own wheel
 PYTHON = "3.11"  # of the images
 BY_VERSION = "torch"

@@ -33,7 +33,7 @@ def draw_composition(
         ORDERS.labels(outcome="late").inc()
         return
     reply = Reply(redis, order, order.id, 1, worker, order.position, should_stop)
-    with order_timed(time.time() - order.sent_at), bound_contextvars(request_id=order.request):
+    with order_timed(time.time() - order.sent_at, [order.trace]), bound_contextvars(request_id=order.request):
         tell_taken(redis, order, worker)
         with answering(redis, order, [reply]):
             for piece in ahead(pieces(order.what, order.model, order.digest, engine, order.position)):

@@ -17,6 +17,8 @@ from structlog.contextvars import bound_contextvars
 from contract.jobs import Beat, Claim, JobStore
 from contract.leftovers import sweep
 from contract.messages import DrawRequest, Images
+from contract.traces import tell_spans
+from contract.versions import BYTES_VERSION
 from contract.zips import Archive
 from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, ModelGoneError
@@ -44,8 +46,15 @@ def run_drawing(
     claim = store.claim(job_id, DrawRequest)
     if claim is None:
         return False
+    if claim.request.bytes_version > BYTES_VERSION:  # whose API has rung newer workers, too
+        log.warning("job %s is left to a newer worker: other bytes were promised than are drawn here", job_id)
+        store.release(claim)
+        return False
     with bound_contextvars(job_id=job_id, request_id=claim.request.request_id):
+        started = time.monotonic()
         outcome = _draw(claim, store, engine, settings, stopping)
+        told = {"vitgan.job_id": job_id, "vitgan.outcome": outcome}
+        tell_spans("draw a job", [claim.request.trace], time.monotonic() - started, **told)
         log.info("job %s: %s", job_id, outcome)
     JOBS.labels(outcome=outcome).inc()
     return outcome == "released"

@@ -17,6 +17,7 @@ from contract.messages import ImageBatch, Order, Position
 from contract.stream import (
     CHUNK,
     FLUSH_SECONDS,
+    GAP,
     GONE,
     LOOK_SECONDS,
     REPLY_TTL,
@@ -64,7 +65,8 @@ def draw_batch(
         ORDERS.labels(outcome="late").inc()
         return
     requests = " ".join(dict.fromkeys(item.request for item in batch.items))
-    with order_timed(time.time() - batch.sent_at), bound_contextvars(request_id=requests):
+    traces = [item.trace for item in batch.items]
+    with order_timed(time.time() - batch.sent_at, traces), bound_contextvars(request_id=requests):
         _draw_in_time(batch, engine, redis, worker, should_stop)
 
 
@@ -98,11 +100,14 @@ def tell_taken(redis: Redis, order: Order, worker: str) -> None:
 def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None]:
     """Around the drawing of an order: every reply gets its end, whatever comes of it.
 
-    What goes wrong with several at once is raised: they can be tried one by one.
+    What goes wrong with several at once is raised: they can be tried one by one. So is a Redis that is still
+    away: whoever waits has seen it too, and will ask again.
     """
     outcome = "failed"
     try:
         yield
+        _push(redis, order.reply_to, [reply.last() for reply in replies])
+        outcome = "drawn"
     except ModelGoneError:
         outcome = "model_gone"
         _push(redis, order.reply_to, [reply.error("model_gone") for reply in replies])
@@ -113,14 +118,15 @@ def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None
     except StoppingError:
         outcome = "stopping"
         log.info("%s of %d is left to another worker", type(order).__name__, len(replies))
+    except RedisError:
+        outcome = "redis_away"
+        log.warning("Redis does not answer, what is left of %d is to be asked for again", len(replies))
+        _push(redis, order.reply_to, [reply.error(GAP) for reply in replies])
     except Exception:
         if len(replies) > 1:
             raise
         log.exception("image %s failed", replies[0].id)
         _push(redis, order.reply_to, [replies[0].error("internal")])
-    else:
-        _push(redis, order.reply_to, [reply.last() for reply in replies])
-        outcome = "drawn"
     finally:
         ORDERS.labels(outcome=outcome).inc()
         log.debug("%s of %d: %s", type(order).__name__, len(replies), outcome)

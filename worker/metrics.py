@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
 from contract.instruments import counter, gauge, histogram
+from contract.traces import tell_spans
 
 STAGE_SECONDS = histogram("vitgan_worker_stage_seconds")
 ORDERS = counter("vitgan_worker_orders_total")
@@ -27,12 +28,13 @@ _spent: ContextVar[dict[str, float] | None] = ContextVar("spent", default=None)
 
 
 @contextmanager
-def order_timed(queue_seconds: float) -> Iterator[None]:
+def order_timed(queue_seconds: float, traces: Iterable[str]) -> Iterator[None]:
     """Around an order, in every thread that shares its context: observes each stage that it went through.
 
-    Stages of one order overlap where a thread works ahead, so they may add up to more than its time.
+    Stages of one order overlap where a thread works ahead, so they may add up to more than its time. In
+    each of the ``traces`` that its images belong to, its span tells them too.
     """
-    spent = {"queue": max(0.0, queue_seconds)}
+    spent, started = {"queue": max(0.0, queue_seconds)}, time.perf_counter()
     token = _spent.set(spent)
     try:
         yield
@@ -40,6 +42,8 @@ def order_timed(queue_seconds: float) -> Iterator[None]:
         _spent.reset(token)
         for name, seconds in spent.items():
             STAGE_SECONDS.labels(stage=name).observe(seconds)
+        stages = {f"vitgan.{name}_seconds": seconds for name, seconds in spent.items()}
+        tell_spans("draw", traces, time.perf_counter() - started, **stages)
 
 
 @contextmanager

@@ -10,9 +10,11 @@ import threading
 from celery import Celery, signals
 from celery.apps import worker as celery_worker
 
+from contract import keys
 from contract.instruments import serve
 from contract.presence import Beating
 from contract.redis_client import command_client
+from contract.traces import end_traces
 from worker.pool import ThreadPool
 from worker.settings import WorkerSettings
 
@@ -54,10 +56,11 @@ def run_celery(celery: Celery, queue: str, slots: int, settings: WorkerSettings,
     celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
     celery.worker_main(
         [
-            "--quiet", "worker", f"--concurrency={slots}", f"--queues={queue}",
+            "--quiet", "worker", f"--concurrency={slots}", f"--queues={keys.of_version(queue)}",
             f"--hostname={name(queue)}", "--without-gossip", "--without-mingle",
             "--without-heartbeat",
         ]
     )  # fmt: skip
+    end_traces()
     if not asked_to_stop.is_set():
         raise SystemExit("the worker has ended by itself; its log says why")

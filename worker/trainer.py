@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from contract.jobs import Beat, Claim, JobStore
 from contract.leftovers import sweep
 from contract.messages import TrainRequest
 from contract.models import WEIGHTS, ModelLibrary
+from contract.traces import tell_spans
 from worker.settings import WorkerSettings
 from worker.telling import until_told
 from worker.training_metrics import ENDS, tell, training_told
@@ -137,7 +139,10 @@ def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: th
         return False
     with bound_contextvars(job_id=job_id, request_id=claim.request.request_id), training_told():
         log.info("job %s: training %s on %s", job_id, claim.request.name, claim.request.dataset)
+        started = time.monotonic()
         outcome = _train(claim, store, settings, stopping)
+        told = {"vitgan.job_id": job_id, "vitgan.outcome": outcome}
+        tell_spans("train", [claim.request.trace], time.monotonic() - started, **told)
         log.info("job %s: %s", job_id, outcome)
     ENDS.labels(outcome=outcome).inc()
     return outcome == "released"

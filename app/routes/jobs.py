@@ -22,6 +22,7 @@ from app.webhooks import checked_webhook
 from contract.jobs import Job, JobFinishedError, JobStatus
 from contract.logs import bound
 from contract.messages import DrawRequest, TrainRequest
+from contract.traces import traceparent
 
 router = APIRouter(tags=["jobs"])
 
@@ -51,7 +52,9 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
     if body.name == "default" or body.name in {model.name for model in use.library.list()}:
         raise Conflict(f"there is a model {body.name!r} already: choose another name")
-    request = TrainRequest(**body.model_dump(exclude={"webhook"}), request_id=bound("request_id"))
+    request = TrainRequest(
+        **body.model_dump(exclude={"webhook"}), request_id=bound("request_id"), trace=traceparent()
+    )
     return queue_job(request, settled.id, webhook, use, client)
 
 

@@ -1,14 +1,18 @@
-"""Models: what can be drawn with."""
+"""Models: what can be drawn with, and which one when none is named."""
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from app.auth import Known
+from app.auth import Administers, Known
 from app.schemas import Listing, page
-from app.services import Use
+from app.services import Services, Use
+from contract.models import PublishedModel
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -19,11 +23,29 @@ def listing(
 ) -> Listing[dict[str, Any]]:
     """Shipped and trained models by name, a page at a time."""
     models = page(use.library.list(), lambda model: model.name, limit, cursor)
-    items = [model.describe() for model in models.items]
-    return Listing(items=items, next_cursor=models.next_cursor)
+    return Listing(items=[told(model, use) for model in models.items], next_cursor=models.next_cursor)
 
 
 @router.get("/{name}", summary="One model")
 def one(name: str, use: Use, client: Known) -> dict[str, Any]:
     """The model of that name; ``default`` is the one drawn with when none is named."""
-    return use.model(name).describe()
+    return told(use.model(name), use)
+
+
+@router.post("/{name}/promote", summary="Make it the one that is drawn with when none is named")
+def promote(name: str, use: Use, client: Administers) -> dict[str, Any]:
+    """From the next request on ``default`` names this model, in all processes and after restarts.
+
+    curl -X POST localhost:8000/models/my-cats/promote
+
+    URLs that name a digest stay what they are; those that name ``default`` lead to the new one.
+    """
+    model = use.model(name)
+    use.promotion.promote(model.name)
+    log.info("%s@%s is promoted by %s", model.name, model.short_digest, client.name)
+    return told(model, use)
+
+
+def told(model: PublishedModel, use: Services) -> dict[str, Any]:
+    """What is said of a model."""
+    return model.describe() | {"default": model.name == use.promotion.name}

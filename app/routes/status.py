@@ -14,6 +14,7 @@ from app.services import Use
 from contract.instruments import REGISTRIES
 from contract.metrics import API
 from contract.queue import GENERATE, TRAIN
+from contract.versions import TOGETHER
 
 router = APIRouter(tags=["status"])
 
@@ -31,7 +32,10 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Ready?", responses={503: {"description": "says what is missing"}})
 def readyz(response: Response, use: Use) -> dict[str, Any]:
-    """Redis and an image worker answer; a missing training worker is told, but only trainings wait."""
+    """Redis and an image worker answer; a missing training worker is told, but only trainings wait.
+
+    Workers of another version are told and not asked: docs/operations.md.
+    """
     use.fleet.look()
     missing = use.fleet.missing()
     if missing:
@@ -43,6 +47,8 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
         "redis": use.fleet.redis_answers,
         "image_workers": use.fleet.workers.get(GENERATE, 0),
         "training_workers": use.fleet.workers.get(TRAIN, 0),
+        "version": TOGETHER,
+        "other_versions": use.fleet.others,
     }
 
 

@@ -142,7 +142,8 @@ FLEET = Board(
         (
             "Who is there",
             (
-                lines("Workers that beat", "none", ("max by (queue) (vitgan_workers)", "{{queue}}")),
+                lines("Workers that beat", "none", ("max by (queue) (vitgan_workers)", "{{queue}}"),
+                      ("max by (queue) (vitgan_other_versions)", "other versions of {{queue}}")),
                 lines("Jobs", "none", ("max by (kind, state) (vitgan_jobs)", "{{kind}} {{state}}"),
                       ("sum(vitgan_training_running)", "trainings that trainers tell of")),
                 lines("Targets", "none", ("sum by (job) (up)", "{{job}}")),

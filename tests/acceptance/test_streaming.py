@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from redis import Redis
 
+from contract import keys
 from contract.queue import GENERATE
 from contract.stream import CHUNK, WINDOW
 from tests.acceptance.processes import Processes, cpu_seconds, resident, service_of, until
@@ -85,9 +86,9 @@ def test_a_reader_that_leaves_stops_the_work_and_leaves_nothing_behind(pair: Pro
             pass
     time.sleep(1)
     assert drawing(pair, 1.0) < 0.3  # drawing would take about 1
-    keys = [key for key in redis.keys("vitgan:*") if "replies" not in key]  # type: ignore[union-attr]
-    assert sorted(keys) == sorted(lasting)
-    assert redis.llen(GENERATE) == 0
+    left = [key for key in redis.keys("vitgan:*") if "replies" not in key]  # type: ignore[union-attr]
+    assert sorted(left) == sorted(lasting)
+    assert redis.llen(keys.of_version(GENERATE)) == 0
     assert pair.draw("/generate", seed=1, resolution=64)
 
 

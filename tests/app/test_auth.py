@@ -35,6 +35,7 @@ ROUTES = [
     ("POST", "/train", "train"),
     ("GET", "/models", ""),
     ("GET", "/models/default", ""),
+    ("POST", "/models/default/promote", "admin"),
     ("GET", "/jobs", ""),
     ("GET", "/jobs/1", ""),
     ("GET", "/jobs/1/result", ""),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from contract import keys
 from tests.app.conftest import Api
 from tests.app.test_datasets import PICTURES, upload
 from tests.app.test_generate import refused
@@ -27,10 +28,11 @@ async def test_a_training_is_queued_and_rung_for(api: Api, redis: Redis) -> None
     job = answer.json()
     assert answer.headers["location"] == f"/jobs/{job['id']}"
     assert (job["status"], job["kind"], job["position"], job["attempts"]) == ("queued", "train", 0, 0)
-    assert job["request"] == BODY | {"seed": 0, "request_id": answer.headers["x-request-id"]}
+    told = {"seed": 0, "request_id": answer.headers["x-request-id"], "trace": ""}
+    assert job["request"] == BODY | told
     assert (await api.http.get(answer.headers["location"])).json() == job
-    assert redis.llen("train") == 1
-    assert job["id"] in str(redis.lindex("train", 0))
+    assert redis.llen(keys.of_version("train")) == 1
+    assert job["id"] in str(redis.lindex(keys.of_version("train"), 0))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ async def test_a_training_is_queued_and_rung_for(api: Api, redis: Redis) -> None
 )
 async def test_a_wrong_field_is_told(api: Api, redis: Redis, change: dict[str, Any], word: str) -> None:
     refused(await api.http.post("/train", json=BODY | change), 422, word)
-    assert redis.llen("train") == 0
+    assert redis.llen(keys.of_version("train")) == 0
     assert (await api.http.get("/jobs")).json()["items"] == []
 
 

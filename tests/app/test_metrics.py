@@ -138,12 +138,15 @@ async def test_how_the_service_stands_is_looked_up_when_it_is_asked(api: Api, re
     store = JobStore(redis)
     ids = [store.create(TrainRequest(dataset="d", preset="p", name=n, kimg=1, seed=0)) for n in "ab"]
     store.claim(ids[0], TrainRequest)
-    redis.rpush("train", "doorbell")
+    redis.rpush(keys.of_version("train"), "doorbell")
+    redis.zadd(keys.VERSIONS, {"train:1.2": redis.time()[0], "generate:1.2": redis.time()[0] - 60})
     told = await series(api)
     assert told['vitgan_jobs{kind="train",state="queued"}'] == 1
     assert told['vitgan_jobs{kind="train",state="running"}'] == 1
     assert told['vitgan_queue_messages{queue="train"}'] == 1
     assert told['vitgan_workers{queue="generate"}'] == 1
+    assert told['vitgan_other_versions{queue="train"}'] == 1
+    assert told['vitgan_other_versions{queue="generate"}'] == 0
     assert told['vitgan_redis_up{redis="jobs"}'] == told['vitgan_redis_up{redis="bytes"}'] == 1
     assert told['vitgan_redis_memory_bytes{redis="jobs"}'] > 100_000
     assert told["vitgan_under_way_images_limit"] == api.services.settings.max_waiting

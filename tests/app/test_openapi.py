@@ -36,6 +36,7 @@ async def test_every_refusal_is_told_as_a_problem(schema: dict[str, Any]) -> Non
         ("get", "/iiif/3/{identifier}/info.json", {"200", "307", "404"}),
         ("delete", "/jobs/{job_id}", {"202", "404", "409"}),
         ("get", "/models/{name}", {"200", "404"}),
+        ("post", "/models/{name}/promote", {"200", "401", "403", "404"}),
     ],
 )
 async def test_what_may_come_is_told(

@@ -69,9 +69,9 @@ async def test_no_doorbells_pile_up_where_the_workers_are_only_busy(
     store.redis.set(keys.REAPER, reaper.id)
     (job_id,) = [store.create(TrainRequest(dataset="d", preset="vitgan-ti-32", name="n", kimg=1, seed=0))]
     for waiting, times in ((1, 0), (0, 1)):
-        store.redis.delete(TRAIN)
+        store.redis.delete(keys.of_version(TRAIN))
         for _ in range(waiting):
-            store.redis.rpush(TRAIN, "a message")
+            store.redis.rpush(keys.of_version(TRAIN), "a message")
         store.redis.zadd(keys.JOB_RINGS, {job_id: 0})  # due now
         reaper.look()
         assert len(rung) == times

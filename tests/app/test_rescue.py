@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import httpx
+import pytest
 from redis import Redis
 
+from app.orders import Shape
 from app.rescue import Rescue
 from contract import keys
+from contract.messages import BEGINNING, Order, Side
 from contract.presence import ALIVE_SECONDS
 from contract.queue import GENERATE
 from contract.stream import GONE, Frame, Kind
@@ -71,12 +74,12 @@ async def test_only_the_images_that_are_missing_are_asked_for_again(api: Api, re
 
 async def test_an_order_that_waits_in_the_queue_is_left_there(api: Api, redis: Redis) -> None:
     tasks = await asked(api)
-    redis.rpush(GENERATE, "a message")
+    redis.rpush(keys.of_version(GENERATE), "a message")
     age(api, 60)
     rescue = Rescue(api.services.coalescer, redis)
     await rescue.look()
     assert len(api.painter.batches) == 1
-    redis.delete(GENERATE)
+    redis.delete(keys.of_version(GENERATE))
     await rescue.look()  # nobody has taken it, and it is not there: lost
     await rescue.look()  # asked for just now
     assert len(api.painter.batches) == 2
@@ -84,6 +87,28 @@ async def test_an_order_that_waits_in_the_queue_is_left_there(api: Api, redis: R
     api.painter.answer = whole
     await rescue.look()
     assert (await tasks[0]).status_code == 200
+
+
+async def test_a_client_that_leaves_while_the_rest_is_asked_for_leaves_nothing_behind(
+    api: Api, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders: list[Order] = []
+
+    async def stuck(order: Order) -> None:
+        orders.append(order)
+        await asyncio.Event().wait()
+
+    coalescer = api.services.coalescer
+    monkeypatch.setattr(coalescer, "publish", stuck)
+    side = Side(full=32, start=0, length=32, count=32)
+    rest = asyncio.create_task(coalescer.carry_on(Shape("m", "d", side, side), 1, 1.0, BEGINNING))
+    await reached(lambda: bool(orders))
+    assert len(api.services.replies) == 1
+    rest.cancel()
+    await asyncio.gather(rest, return_exceptions=True)
+    assert rest.cancelled()
+    assert len(api.services.replies) == 0
+    assert redis.lrange(keys.credits(orders[0].images[0]), 0, -1) == [GONE.decode()]  # whoever draws it stops
 
 
 async def test_a_client_says_how_long_it_waits(api: Api) -> None:

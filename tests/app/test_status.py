@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from redis import Redis
+
 from app.schemas import GenerateBody, TrainBody
+from contract import keys
+from contract.versions import TOGETHER
 from tests.app.conftest import Api, Start
 from tests.app.test_generate import refused
 
@@ -11,6 +15,7 @@ async def test_alive_and_ready(api: Api) -> None:
     assert ready.status_code == 200
     assert ready.json() == {
         "status": "ready", "missing": [], "redis": True, "image_workers": 1, "training_workers": 0,
+        "version": TOGETHER, "other_versions": [],
     }  # fmt: skip
 
 
@@ -23,6 +28,23 @@ async def test_readyz_says_what_is_missing(start: Start) -> None:
         api = await start(alive=False, **{away: "redis://127.0.0.1:1/0"})
         answer = await api.http.get("/readyz")
         assert (answer.status_code, answer.json()["redis"]) == (503, False)
+
+
+async def test_workers_of_another_version_are_told_and_not_asked(start: Start, redis: Redis) -> None:
+    now = redis.time()[0]
+    redis.zadd(keys.VERSIONS, {"train:1.2": now, keys.of_version("generate"): now - 60})
+    api = await start(alive=False)
+    told = (await api.http.get("/readyz")).json()
+    assert told["other_versions"] == ["train:1.2"]
+    assert "start one with `vitgan worker`" in told["missing"][0]
+    redis.zadd(keys.VERSIONS, {"generate:1.2": now})
+    answer = await api.http.get("/readyz")
+    assert answer.json()["other_versions"] == ["generate:1.2", "train:1.2"]
+    refused(
+        await api.http.post("/generate", json={}), 503, f"of version {TOGETHER}", "generate:1.2", "release"
+    )
+    api.painter.come_alive()
+    assert (await api.http.get("/readyz")).json()["missing"] == []
 
 
 async def test_the_page_and_its_parts_are_served_from_here(api: Api) -> None:

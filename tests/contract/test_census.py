@@ -33,10 +33,12 @@ def test_everything_is_counted_by_its_kind(redis: Redis) -> None:
     claim = store.claim(ids[0], TrainRequest)
     assert claim is not None
     redis.zadd(keys.jobs_queued("train"), {ids[1]: redis.time()[0] - 100})
-    redis.rpush(GENERATE, "x", "y")
+    redis.rpush(keys.of_version(GENERATE), "x", "y")
     now = redis.time()[0]
     redis.zadd(keys.workers(TRAIN), {"alive": now, "gone": now - 60})
+    redis.zadd(keys.VERSIONS, {keys.of_version(TRAIN): now, "train:0.1": now, "generate:0.1": now - 60})
     found = census(redis)
+    assert found.others == {GENERATE: 0, TRAIN: 1}
     assert (found.queued, found.running) == ({"draw": 1, "train": 2}, {"draw": 0, "train": 1})
     assert (found.workers, found.messages) == ({GENERATE: 0, TRAIN: 1}, {GENERATE: 2, TRAIN: 0})
     assert found.oldest["train"] == pytest.approx(100, abs=2)

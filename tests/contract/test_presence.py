@@ -5,7 +5,8 @@ import time
 from redis import Redis
 
 from contract import keys
-from contract.presence import ALIVE_SECONDS, Beating, alive
+from contract.presence import ALIVE_SECONDS, Beating, alive, other_versions
+from contract.versions import TOGETHER
 
 
 def test_a_worker_is_alive_while_it_beats_and_gone_when_it_stops(redis: Redis) -> None:
@@ -18,6 +19,22 @@ def test_a_worker_is_alive_while_it_beats_and_gone_when_it_stops(redis: Redis) -
     assert alive(redis, "train") == 0
     beating.stop()
     assert alive(redis, "generate") == 0
+
+
+def test_a_worker_tells_its_version_and_others_are_seen(redis: Redis) -> None:
+    beating = Beating(redis, "generate", "w1")
+    beating.start()
+    until = time.monotonic() + 5
+    while not redis.exists(keys.VERSIONS) and time.monotonic() < until:
+        time.sleep(0.02)
+    beating.stop()
+    assert redis.zrange(keys.VERSIONS, 0, -1) == [f"generate:{TOGETHER}"]
+    assert other_versions(redis) == []
+    now = redis.time()[0]
+    redis.zadd(
+        keys.VERSIONS, {"train:0.1": now, "generate:9.9": now, "generate:0.1": now - ALIVE_SECONDS - 2}
+    )
+    assert other_versions(redis) == ["generate:9.9", "train:0.1"]
 
 
 def test_a_worker_that_fell_silent_is_not_alive(redis: Redis) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from contract import keys
 from contract.queue import GENERATE, GENERATE_TASK, TRAIN, TRAIN_TASK, make_celery
 from tests.acceptance.conftest import Service
 from tests.acceptance.processes import until
@@ -47,9 +48,9 @@ def test_garbage_harms_no_job(service: Service, redis: Redis, valkey_url: str) -
         training = http.post("/train", json=body).headers["location"]
         celery = make_celery(valkey_url)
         for queue in (GENERATE, TRAIN):
-            redis.lpush(queue, *FATAL, *STRANGE)
+            redis.lpush(keys.of_version(queue), *FATAL, *STRANGE)
             for task, arguments in TASKS:
-                celery.send_task(task, arguments, queue=queue)
+                celery.send_task(task, arguments, queue=keys.of_version(queue))
         celery.close()
         asked = {"seed": 3, "resolution": 64}
         drawing = http.post("/generate", json=asked, headers={"Prefer": "respond-async"}).headers["location"]
@@ -58,4 +59,4 @@ def test_garbage_harms_no_job(service: Service, redis: Redis, valkey_url: str) -
             assert http.get(job).json()["losses"] <= 1  # its worker may have ended with it
         until(lambda: http.get("/readyz").json()["image_workers"] == 1, 30)
         assert http.post("/generate", json=asked).content == http.get(f"{drawing}/result").content
-    until(lambda: not redis.llen(GENERATE) and not redis.llen(TRAIN), 60)
+    until(lambda: not redis.llen(keys.of_version(GENERATE)) and not redis.llen(keys.of_version(TRAIN)), 60)

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from contract import keys
 from contract.queue import GENERATE
 from contract.stream import CHUNK, STALL_SECONDS, WINDOW
 from tests.acceptance.processes import Processes, cpu_seconds, resident, until
@@ -162,7 +163,7 @@ def test_a_stopped_worker_finishes_or_hands_over(
         assert [image.result(60) == small for image in smalls] == [True] * 6
         assert [image.result(60) == large for image in larges] == [True] * 4
     assert stopped.returncode == 0
-    assert not valkey.redis.llen(GENERATE)
+    assert not valkey.redis.llen(keys.of_version(GENERATE))
 
 
 def test_images_do_not_wait_for_a_training(stack: Processes, fleet: Fleet) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
+from contract import keys
 from contract.jobs import Job, JobStatus, JobStore
 from tests.acceptance.processes import Processes, until
 from tests.faults.stack import Valkey, children
@@ -75,6 +78,29 @@ def test_a_killed_redis_loses_no_job(stack: Processes, valkey: Valkey, zipped: b
     until(lambda: stack.ready(1), 20)
     assert result(stack, queued[1]) == stack.draw("/generate", seed=5, resolution=64)
     assert all(process.poll() is None for process in stack.running)
+
+
+def test_images_under_way_when_redis_is_killed_come_whole(stack: Processes, valkey: Valkey) -> None:
+    """SIGKILL to Redis while three large images are drawn, and a restart 1 s later.
+
+    Their frames are gone with it; each client gets the bytes that it would have got.
+    """
+    bodies = [{"seed": seed, "resolution": 2400} for seed in range(3)]
+    wanted = [stack.draw("/generate", **body) for body in bodies]
+    with ThreadPoolExecutor(len(bodies)) as clients:
+        asked = [clients.submit(stack.draw, "/generate", **body) for body in bodies]
+        until(lambda: all(image.done() for image in asked) or under_way(valkey) == 3, 20)
+        time.sleep(0.3)  # until the worker has them
+        assert not all(image.done() for image in asked)
+        valkey.kill()
+        time.sleep(1)
+        valkey.start()
+        assert [image.result(60) for image in asked] == wanted
+
+
+def under_way(valkey: Valkey) -> int:
+    """Images that admission counts."""
+    return sum(json.loads(state)["images"] for state in valkey.redis.hvals(keys.GATES))  # type: ignore[union-attr]
 
 
 def draw_later_again(stack: Processes, **body: object) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from contract import keys
 from contract.jobs import Job, JobStatus, JobStore
 from contract.models import WEIGHTS
 from contract.queue import TRAIN, TRAIN_TASK, make_celery
@@ -92,11 +93,11 @@ def test_a_doorbell_that_was_lost_with_its_worker_rings_again(
     service: Processes, store: JobStore, redis: Redis
 ) -> None:
     frozen = service.start("trainer")
-    until(lambda: bool(redis.zcard("vitgan:workers:train")), 60)
+    until(lambda: bool(redis.zcard(keys.workers(TRAIN))), 60)
     frozen.send_signal(signal.SIGSTOP)
     job_id = train(service, kimg=0.064)
     time.sleep(1)
-    redis.delete(TRAIN)  # as if it had been popped
+    redis.delete(keys.of_version(TRAIN))  # as if it had been popped
     frozen.kill()
     frozen.wait()
     service.start("trainer")

@@ -66,6 +66,6 @@ def test_an_entry_without_a_hash_is_seen() -> None:
 
 
 def test_all_that_is_declared_is_pinned() -> None:
-    extras = {"api", "worker", "local", "fid", "plot", "tensorboard", "dev", "ops"}
+    extras = {"api", "worker", "local", "fid", "otel", "plot", "tensorboard", "dev", "ops"}
     names = {lock.canonicalize_name(one.name) for one in lock.declared(extras)}
     assert names - set(lock.pins()) == {"vitgan-service"}

@@ -167,7 +167,9 @@ class Audit:
         if under_way := self._under_way(jobs):
             self.losses.append(f"admission counts {under_way} images")
         self.losses += [
-            f"{queue} holds {n} messages" for queue in (GENERATE, TRAIN) if (n := jobs.llen(queue))
+            f"{queue} holds {n} messages"
+            for queue in (GENERATE, TRAIN)
+            if (n := jobs.llen(keys.of_version(queue)))
         ]
         for key in other.scan_iter("vitgan:*"):
             if other.ttl(key) == -1:

@@ -16,6 +16,7 @@ from contract import job_machine
 from contract.jobs import Asked, Claim, JobStatus, JobStore
 from contract.messages import DrawRequest, Form, Grid, Images, Side, Walk
 from contract.models import PublishedModel
+from contract.versions import BYTES_VERSION
 from worker import drawings
 from worker.compositions import image_pieces, pieces
 from worker.drawings import run_drawing, sweep_results
@@ -69,6 +70,22 @@ def test_one_image_is_its_file(
     assert job.result == {"media_type": f"image/{form.format}", "bytes": len(expected)}
     assert result(settings, f"{job_id}.{what.suffix}") == expected
     assert [path.suffix for path in settings.results_dir.iterdir()] == [f".{what.suffix}"]
+
+
+def test_what_a_newer_version_was_asked_for_is_left_to_it(
+    engine: Engine, tiny: PublishedModel, store: JobStore, settings: WorkerSettings
+) -> None:
+    """An older one's is drawn: the bytes that the same request is answered with by now."""
+    what = Images(seeds=(7,), **SIDES)  # type: ignore[arg-type]
+    older, newer = (
+        store.create(request(tiny, what).model_copy(update={"bytes_version": BYTES_VERSION + step}))
+        for step in (-1, 1)
+    )
+    for job_id in (older, newer):
+        assert not run_drawing(job_id, store, engine, settings, threading.Event())
+    assert (store.get(older).status, store.get(newer).status) == (JobStatus.SUCCEEDED, JobStatus.QUEUED)
+    assert store.get(newer).losses == 0
+    assert store.claim(newer, DrawRequest) is not None
 
 
 def test_several_are_a_zip(
