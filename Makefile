@@ -4,6 +4,8 @@ BIN = $(VENV)/bin
 DATA ?= $(VENV)/shapes.zip
 KIMG ?= 20
 MINUTES ?= 2
+# Two files of tests at a time, as many of them wait; the tests of a file share processes, one after the other.
+BESIDE = -n 2 --dist loadfile
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
 SBOM = $(BIN)/cyclonedx-py requirements - --pyproject pyproject.toml --output-reproducible -o
@@ -15,10 +17,10 @@ up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
 	@exec $(BIN)/vitgan up
 
 test: $(VENV)/.installed-dev  ## all tests, with real processes
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(BESIDE) --no-loadscope-reorder
 
 test-faults: $(VENV)/.installed-dev  ## processes killed, frozen and stopped, some minutes
-	@$(BIN)/pytest -m faults
+	@$(BIN)/pytest $(BESIDE) -m faults
 
 test-fuzz: $(VENV)/.installed-dev  ## some ten thousand bad inputs, a few minutes
 	@$(BIN)/pytest -m fuzz

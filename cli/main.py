@@ -88,13 +88,15 @@ def worker() -> None:
 def trainer() -> None:
     """Start a training worker."""
     from cli.settings import settings_to_serve
-    from model.devices import Devices
-    from worker.main import run_training_worker
     from worker.settings import WorkerSettings
+    from worker.training_main import run_training_worker
 
     with Sentences():
         settings = settings_to_serve(WorkerSettings, TRAINER)
-        Devices(settings.device)
+        if settings.device != "cpu":
+            from model.devices import Devices  # and PyTorch, of which this process has no other use
+
+            Devices(settings.device)
     run_training_worker(settings)
 
 
@@ -150,13 +152,14 @@ def train(
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
     """Train on a folder or zip of pictures; Ctrl-C saves, --resume goes on."""
-    from cli.training import DataOptions, RunOptions, run_plan, run_training
     from model.config import preset as preset_named
-    from worker.engine import use_threads
 
-    use_threads(threads)
     with Sentences():
         config = preset_named(preset, batch).with_setting(*settings or ())
+        from cli.training import DataOptions, RunOptions, run_plan, run_training  # as in drawing
+        from worker.engine import use_threads
+
+        use_threads(threads)
         run = RunOptions(
             out=out, kimg=kimg, seed=seed, tick_kimg=tick, max_minutes=max_minutes, resume=resume,
             device=device, compiler=compiler, deterministic=deterministic,
@@ -189,7 +192,6 @@ def generate(
     file_format: Annotated[Literal["png", "webp", "jpeg"], typer.Option("--format")] = "png",
 ) -> None:
     """Draw seeds into files, the same bytes as the service sends."""
-    from cli.local import run_generation
     from contract.messages import Form, Side
 
     with Sentences():
@@ -197,6 +199,8 @@ def generate(
         x, y, w, h = parse_region(region, width, height)
         columns, rows = Side.part(width, x, w), Side.part(height, y, h)
         form = Form(format=file_format)
+        from cli.local import run_generation  # which loads PyTorch: when all else is known to be right
+
         run_generation(model, parse_seeds(seeds), columns, rows, truncation, form, out)
 
 
@@ -210,7 +214,6 @@ def grid(
     across: Annotated[int | None, typer.Option(min=1, help="Pictures in a row.")] = None,
 ) -> None:
     """Draw seeds into one PNG, side by side."""
-    from cli.local import run_composition
     from contract.messages import Grid, Side
 
     with Sentences():
@@ -220,6 +223,8 @@ def grid(
             columns=Side.whole(width), rows=Side.whole(height),
             across=min(across or math.ceil(math.sqrt(len(numbers))), len(numbers)),
         )  # fmt: skip
+        from cli.local import run_composition
+
         run_composition(model, what, out)
 
 
@@ -238,7 +243,6 @@ def interpolate(
     fps: Annotated[int, typer.Option(min=1, max=60, help="Frames a second.")] = 24,
 ) -> None:
     """Draw a walk from seed to seed, the same bytes as the service sends."""
-    from cli.local import run_composition
     from contract.messages import Side, Walk
 
     with Sentences():
@@ -254,6 +258,8 @@ def interpolate(
             seeds=numbers, truncation=truncation, columns=Side.whole(width), rows=Side.whole(height),
             frames=frames, space=space, loop=loop, fps=fps, format="png" if out.suffix == ".png" else "webp",
         )  # fmt: skip
+        from cli.local import run_composition
+
         run_composition(model, what, out)
 
 

@@ -57,11 +57,14 @@ def test_a_redis_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
     assert "secret" not in said
 
 
+@pytest.mark.usefixtures("redis")  # which is empty then: a job that was left there would be one process more
 def test_redis_url_wins_over_the_embedded_server(tmp_path: Path, valkey_url: str) -> None:
     service = Service.start(tmp_path, REDIS_URL=valkey_url)
-    assert not (tmp_path / "var" / "valkey").exists()
-    assert len(service.processes()) == 4  # no Valkey of ours
-    service.stop()
+    try:
+        assert not (tmp_path / "var" / "valkey").exists()
+        assert len(service.processes()) == 4  # no Valkey of ours
+    finally:
+        service.stop()
 
 
 def test_two_services_cannot_share_a_data_folder(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_a_run_is_logged_for_tensorboard_and_plotted(tmp_path: Path, pictures: Path) -> None:
     run = tmp_path / "run"
     done = vitgan(
-        "train", pictures, "--out", run, "--kimg", 0.064, "--batch", 16, "--tick", 0.016, "--tensorboard",
+        "train", pictures, "--out", run, "--kimg", 0.064, "--batch", 16, "--tick", 0.032, "--tensorboard",
         "--set", "training.learning_rate=1e-4", "--set", "generator.blocks=1", "--cache", tmp_path / "cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -98,23 +98,6 @@ def sleeping_reader(stack: Processes, **body: object) -> Iterator[socket.socket]
         yield client
 
 
-def test_a_killed_workers_image_comes_whole_from_another(
-    stack: Processes, fleet: Fleet, large: bytes
-) -> None:
-    """SIGKILL to the worker in mid-PNG, one of two: the client has every byte, and no seam."""
-    workers = list(fleet.be(2))
-    before = {worker.pid: cpu_seconds(worker.pid) for worker in workers}
-    with stack.streamed("/generate", **LARGE) as answer:
-        received = b""
-        for chunk in answer.iter_raw():
-            received += chunk
-            if len(fleet.workers) == 2 and len(received) > len(large) / 5:
-                drawing = max(workers, key=lambda worker: cpu_seconds(worker.pid) - before[worker.pid])
-                fleet.end(drawing, signal.SIGKILL)
-    assert len(fleet.workers) == 1
-    assert received == large
-
-
 @pytest.mark.parametrize(("route", "body"), BODIES)
 def test_nothing_is_drawn_for_a_client_that_has_gone(
     stack: Processes, fleet: Fleet, valkey: Valkey, route: str, body: dict[str, object]

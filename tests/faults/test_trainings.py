@@ -21,7 +21,7 @@ from tests.faults.stack import children, is_gone
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
-BODY = {"dataset": "colours", "preset": "vitgan-ti-32", "name": "made", "kimg": 0.4}
+BODY = {"dataset": "colours", "preset": "vitgan-ti-32", "name": "made", "kimg": 0.256}
 
 
 def train(service: Processes, **more: object) -> str:

@@ -11,7 +11,10 @@ from scripts import lock
 
 IMPORTED = {
     "api": "app.server, app.main, cli.main, cli.settings, cli.health, kombu.transport.redis",
-    "worker": "worker.main, cli.main, cli.settings, cli.health, cli.training, kombu.transport.redis",
+    "worker": (
+        "worker.main, worker.training_main, cli.main, cli.settings, cli.health, cli.training, "
+        "kombu.transport.redis"
+    ),
 }
 
 # Hides every distribution that an image does not have, and imports what its processes do.

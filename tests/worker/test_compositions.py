@@ -64,8 +64,11 @@ def test_a_grid_holds_the_seeds_pictures(engine: Engine, tiny: PublishedModel, a
         assert sheet[12 * row : 12 * row + 12, 20 * column : 20 * column + 20].min() == 255
 
 
-def test_another_worker_goes_on_at_any_strip_of_a_grid(engine: Engine, tiny: PublishedModel) -> None:
-    what = grid(width=400, height=strip_rows(400) + 30, across=2)
+def test_another_worker_goes_on_at_any_strip_of_a_grid(
+    engine: Engine, tiny: PublishedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.rendering.STRIP_PIXELS", 64 * 16)
+    what = grid(width=64, height=strip_rows(64) + 5, across=2)
     whole = list(pieces(what, tiny.name, tiny.digest, engine))
     assert len(whole) == 3 * 2 + 1
     for number, piece in enumerate(whole):

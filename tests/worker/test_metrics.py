@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 from structlog.contextvars import get_contextvars
 
-import worker.main  # noqa: F401  which makes every object of both registries
+import worker.main  # noqa: F401  which makes every object of its registry
 from contract import keys
 from contract.instruments import REGISTRIES, serve
 from contract.jobs import JobStore
@@ -200,7 +200,7 @@ def test_a_port_in_use_is_one_sentence() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         code = (
-            "from worker.main import serve_metrics; from worker.settings import WorkerSettings\n"
+            "from worker.process import serve_metrics; from worker.settings import WorkerSettings\n"
             f"serve_metrics('worker', WorkerSettings(metrics_port={port}, metrics_host='127.0.0.1'))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,0 +1,66 @@
+"""What both kinds of worker are: Celery with one queue, and a presence that beats."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+
+from celery import Celery, signals
+from celery.apps import worker as celery_worker
+
+from contract import keys
+from contract.instruments import serve
+from contract.presence import Beating
+from contract.redis_client import command_client
+from contract.traces import end_traces
+from worker.pool import ThreadPool
+from worker.settings import WorkerSettings
+
+BORN = secrets.token_hex(4)  # a container that is started again has its host's name and its process id again
+
+
+def name(queue: str) -> str:
+    """Under which this process beats."""
+    return f"{queue}-{os.getpid()}-{BORN}@{socket.gethostname()}"
+
+
+def serve_metrics(room: str, settings: WorkerSettings) -> None:
+    """For Prometheus, if the settings say where; raises ``SystemExit`` if nothing can listen there."""
+    if not settings.metrics_port:
+        return
+    try:
+        serve(room, settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        raise SystemExit(
+            f"cannot listen on {settings.metrics_host}:{settings.metrics_port} for Prometheus "
+            f"({error.strerror}): set VITGAN_METRICS_PORT, or 0 for none"
+        ) from None
+
+
+def run_celery(celery: Celery, queue: str, slots: int, settings: WorkerSettings, room: str) -> None:
+    """Starts Celery's worker on a pool of threads; returns when a signal has stopped it.
+
+    Raises ``SystemExit`` if it has ended by itself, as Celery does over bytes that are no message.
+    """
+    serve_metrics(room, settings)
+    asked_to_stop = threading.Event()
+    signals.worker_shutting_down.connect(lambda **_: asked_to_stop.set(), weak=False)
+    beating = Beating(command_client(settings.redis_url), queue, name(queue))
+    signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: beating.stop(), weak=False)
+    celery.conf.worker_pool = f"{ThreadPool.__module__}:{ThreadPool.__name__}"
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # ours is set up; Celery's is left out
+    # It would say that it stops, past all logging.
+    celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
+    celery.worker_main(
+        [
+            "--quiet", "worker", f"--concurrency={slots}", f"--queues={keys.of_version(queue)}",
+            f"--hostname={name(queue)}", "--without-gossip", "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )  # fmt: skip
+    end_traces()
+    if not asked_to_stop.is_set():
+        raise SystemExit("the worker has ended by itself; its log says why")
