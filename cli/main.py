@@ -136,6 +136,9 @@ def train(
     tick: Annotated[float, typer.Option(min=0.001, help="kimg between grids and checkpoints.")] = 4,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after that time.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    start: Annotated[
+        str | None, typer.Option(help="Name or folder of a model whose weights G starts with.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     compiler: Annotated[
         str, typer.Option("--compile", help="off, default, or reduce-overhead (CUDA graphs).")
@@ -163,7 +166,7 @@ def train(
         run = RunOptions(
             out=out, kimg=kimg, seed=seed, tick_kimg=tick, max_minutes=max_minutes, resume=resume,
             device=device, compiler=compiler, deterministic=deterministic,
-            tensorboard=tensorboard, as_json=json, with_parent=with_parent,
+            tensorboard=tensorboard, as_json=json, start=start, with_parent=with_parent,
         )  # fmt: skip
         code = (run_plan if dry_run else run_training)(
             config, DataOptions(data, crop, background, cache), run

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cli.local import find_model
 from cli.values import clock
+from model.checkpoint import load_generator
 from model.config import Config
 from model.data import Pictures, load_pictures
 from model.plan import plan
@@ -48,6 +50,7 @@ class RunOptions:
     deterministic: bool
     tensorboard: bool
     as_json: bool
+    start: str | None = None  # name or folder of the model to start from
     with_parent: bool = False  # stop when the process that started it is gone
 
 
@@ -100,6 +103,7 @@ def run_training(config: Config, data: DataOptions, run: RunOptions) -> int:
             seed=run.seed,
             tick_kimg=run.tick_kimg,
             resume=run.resume,
+            start=load_generator(find_model(run.start).folder) if run.start else None,
             device=run.device,
             compiler=run.compiler,
             deterministic=run.deterministic,

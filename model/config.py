@@ -147,6 +147,8 @@ class TrainingConfig:
     oversample: int = 4  # pictures are kept this much finer than the resolution, and training samples
     # real and generated ones on pixel grids shifted alike by k / oversample of a pixel, |shift| <= 1/2:
     # the painter is supervised up to its patch's border, not at the pixel centres alone; 1: no shifts
+    anchor: float = 0.0  # weight, in G's loss, of how far its pictures have left those of the model that it
+    # starts from (model/anchor.py)
     mirror: bool = True  # flip half of the real pictures left to right
 
     def __post_init__(self) -> None:

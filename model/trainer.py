@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from model import losses
+from model.anchor import Anchor, start_from
 from model.augment import DRAWS, augment
 from model.config import Config
 from model.data import Pictures
@@ -28,7 +29,7 @@ from model.discriminator import Discriminator
 from model.ema import ema_decay, ema_update
 from model.generator import Generator
 from model.plane import Window
-from model.views import draw_views
+from model.views import View, draw_views
 
 
 class StepLosses(NamedTuple):
@@ -45,6 +46,7 @@ class StepLosses(NamedTuple):
 class Draws:
     """All that is random in one step, for the whole batch."""
 
+    views: tuple[View, ...]  # V
     windows: tuple[Window, ...]  # V, where the pixels of generated pictures lie
     places: Tensor  # [V, 3]: what D is told of each view
     real: Tensor  # [V, B / V, 3, r, r]
@@ -55,12 +57,13 @@ class Draws:
 class Trainer:
     """Both networks, their optimisers and the counter: all that a checkpoint holds, and one step.
 
-    ``compiler`` is a mode of ``torch.compile`` ("default"; "reduce-overhead" uses CUDA graphs), or "off".
+    ``compiler`` is a mode of ``torch.compile`` ("default"; "reduce-overhead" uses CUDA graphs), or "off";
+    ``start`` a generator to start from, whose pictures ``training.anchor`` holds.
     """
 
     def __init__(
         self, config: Config, seed: int, device: torch.device, *,
-        devices: Devices | None = None, compiler: str = "off",
+        devices: Devices | None = None, compiler: str = "off", start: Generator | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # neither is used by a step; a picture library of tomorrow may
@@ -75,6 +78,12 @@ class Trainer:
                 f"times training.accumulate={settings.accumulate}" + " times 2 views" * (self.views - 1)
             )
         generator, discriminator = self.networks()
+        if settings.anchor and start is None:
+            raise ValueError("training.anchor holds the pictures of a model: give one to start from")
+        self.anchor = None
+        if start is not None:
+            start_from(generator, start)
+            self.anchor = Anchor(start.to(device), settings.oversample) if settings.anchor else None
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.adam_g = self._adam(self.generator, config.training.generator_rate)
@@ -100,7 +109,7 @@ class Trainer:
         # D: min over D of  E[softplus(-D(T(x)))] + E[softplus(D(T(G(z))))] + bCR
         self.discriminator.power_iterate()
         d_step = self._update(self.adam_d, lambda part: self._discriminator_objective(draws, part))
-        # G: min over G of  E[softplus(-D(T(G(z))))], D's weights fixed
+        # G: min over G of  E[softplus(-D(T(G(z))))] + lambda_anchor drift(G), D's weights fixed
         self.discriminator.requires_grad_(False)
         g_step = self._update(self.adam_g, lambda part: self._generator_objective(draws, part))
         self.discriminator.requires_grad_(True)
@@ -109,7 +118,7 @@ class Trainer:
         decay = ema_decay(settings.batch, self.images_seen, settings.ema_half_life_kimg, settings.ema_rampup)
         ema_update(self.average, self.generator, decay)
         _, loss_d, consistency, logit_real, logit_fake = d_step
-        return StepLosses(loss_d, g_step[0], consistency, logit_real, logit_fake)
+        return StepLosses(loss_d, g_step[1], consistency, logit_real, logit_fake)
 
     def _discriminator_objective(self, draws: Draws, part: slice) -> Tensor:
         """Objective, logistic loss, bCR and both mean logits of a part of the batch: [5]."""
@@ -137,12 +146,17 @@ class Trainer:
         return torch.stack((loss + consistency, loss, consistency, t_real.mean(), t_fake.mean()))
 
     def _generator_objective(self, draws: Draws, part: slice) -> Tensor:
-        """Logistic loss of a part of the batch: [1]."""
+        """Objective and logistic loss of a part of the batch: [2]."""
         settings = self.config.training
-        fake = self._g(draws.z[1][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
+        z = draws.z[1][:, part].flatten(0, 1)  # [b, z_dim]
+        fake = self._g(z, draws.windows)  # [b, 3, r, r]
         u = draws.u[2][:, part].flatten(0, 1)  # [b, DRAWS]
         changed = augment(fake, u, settings.policy, settings.augment_probability)
-        return losses.generator_loss(self._d(changed, self._places(draws, part)).float())[None]
+        loss = losses.generator_loss(self._d(changed, self._places(draws, part)).float())
+        if self.anchor is None:
+            return torch.stack((loss, loss))
+        drift = self.anchor.drift(fake, z, draws.views)
+        return torch.stack((loss + settings.anchor * drift, loss))
 
     def _places(self, draws: Draws, part: slice) -> Tensor:
         """What D is told of each picture of a part: [b, 3]."""
@@ -191,6 +205,7 @@ class Trainer:
         self.data_seconds += time.perf_counter() - asked
         of_views = (len(views), -1)
         return Draws(
+            views=views,
             windows=tuple(view.window(self.config.generator, settings.oversample) for view in views),
             places=torch.stack([view.place(self.config) for view in views]).to(device),
             real=torch.unflatten(real, 0, of_views),

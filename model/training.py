@@ -16,6 +16,7 @@ from model.config import Config
 from model.data import Pictures
 from model.devices import Devices
 from model.evaluation.swd import QUICK_PICTURES, quick_distance
+from model.generator import Generator
 from model.progress import Progress, Reporter
 from model.sampling import grid_image, native_pictures
 from model.trainer import Trainer
@@ -33,6 +34,7 @@ def train(
     seed: int = 0,
     tick_kimg: float = 4.0,
     resume: bool = False,
+    start: Generator | None = None,
     device: str = "cpu",
     compiler: str = "off",
     deterministic: bool = False,
@@ -43,7 +45,8 @@ def train(
 
     Every tick writes a grid of fixed seeds and a checkpoint; the end (or a stop) writes both too, and
     ``run/model``, the averaged generator as a published model. With ``resume`` it goes on from the
-    newest checkpoint, if there is one. Started by ``torchrun`` it shares each batch with its peers.
+    newest checkpoint, if there is one; else it begins with the weights of ``start``. Started by ``torchrun``
+    it shares each batch with its peers.
 
     Raises ``ValueError`` if an argument is wrong or the checkpoint does not fit, ``TrainingError`` if the
     training cannot go on (not a number, memory or disk full); the last checkpoint stays whole.
@@ -54,7 +57,7 @@ def train(
         torch.use_deterministic_algorithms(True)  # a GPU adds in any order otherwise
     try:
         with explained():
-            trainer = Trainer(config, seed, devices.local, devices=devices, compiler=compiler)
+            trainer = Trainer(config, seed, devices.local, devices=devices, compiler=compiler, start=start)
             if resume and (state := load_checkpoint(run)) is not None:
                 trainer.load(state)
             return _loop(trainer, pictures, run, round(kimg * 1000), tick_kimg, on_progress, should_stop)
