@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 
 import numpy as np
-from isal import isal_zlib
 from PIL import Image
 
 from contract.messages import Walk
@@ -36,7 +36,7 @@ class ApngEncoder:
         control = struct.pack(
             ">IIIIIHHBB", sequence, self.width, self.height, 0, 0, 1, self.walk.fps, 0, 0
         )  # at (0, 0), shown for 1 / fps seconds, kept, not blended
-        data = isal_zlib.compress(filter_up(pixels), LEVEL)
+        data = zlib.compress(filter_up(pixels).data, LEVEL)
         if number == 0:
             told = self._head + chunk(b"fcTL", control) + chunk(b"IDAT", data)
         else:

@@ -47,7 +47,7 @@ def test_the_list_of_an_image_is_that_of_its_extra(image: str) -> None:
 def test_the_api_has_no_torch_and_no_numpy() -> None:
     names = lock.closure(lock.declared(lock.IMAGES["api"]))
     assert {"fastapi", "celery", "starlette"} <= names  # it follows what packages need
-    assert names & {"torch", "numpy", "safetensors", "isal"} == set()
+    assert names & {"torch", "numpy", "safetensors"} == set()
     assert "torch" in lock.closure(lock.declared(lock.IMAGES["worker"]))
 
 
