@@ -16,6 +16,7 @@ from cli.values import clock
 from model.checkpoint import load_generator
 from model.config import Config
 from model.data import Pictures, load_pictures
+from model.generator import Generator
 from model.plan import plan
 from model.progress import Progress
 from model.training import train
@@ -56,7 +57,7 @@ class RunOptions:
 
 def run_plan(config: Config, data: DataOptions, run: RunOptions) -> int:
     """``vitgan train --dry-run``: sizes, memory and speed from three steps; only the cache is written."""
-    found = plan(config, _pictures(config, data), device=run.device, compiler=run.compiler)
+    found = plan(config, _pictures(config, data), device=run.device, compiler=run.compiler, start=_start(run))
     if run.as_json:
         print(json.dumps({**asdict(found), "kimg_per_hour": found.kimg_per_hour}))
         return 0
@@ -103,7 +104,7 @@ def run_training(config: Config, data: DataOptions, run: RunOptions) -> int:
             seed=run.seed,
             tick_kimg=run.tick_kimg,
             resume=run.resume,
-            start=load_generator(find_model(run.start).folder) if run.start else None,
+            start=_start(run),
             device=run.device,
             compiler=run.compiler,
             deterministic=run.deterministic,
@@ -122,6 +123,11 @@ def cache_folder(given: Path | None) -> Path:
     """Where decoded pictures are kept: as given, or VITGAN_CACHE_DIR, or the user's cache folder."""
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vitgan"
     return given or Path(os.environ.get("VITGAN_CACHE_DIR", home))
+
+
+def _start(run: RunOptions) -> Generator | None:
+    """The model to start from."""
+    return load_generator(find_model(run.start).folder) if run.start else None
 
 
 def _pictures(config: Config, data: DataOptions) -> Pictures:

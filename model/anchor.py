@@ -30,8 +30,8 @@ def start_from(generator: Generator, start: Generator) -> None:
     Raises ``ValueError`` if they differ in more than how patches are painted.
     """
     ours, theirs = asdict(generator.config), asdict(start.config)
-    for name in ours.keys() - set(MAY_DIFFER):
-        if ours[name] != theirs[name]:
+    for name in ours:
+        if name not in MAY_DIFFER and ours[name] != theirs[name]:
             raise ValueError(
                 f"generator.{name} is {ours[name]}, but {theirs[name]} in the model to start from: "
                 f"they may differ in {', '.join(MAY_DIFFER)}"

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.config import Config
 from model.data import Pictures
 from model.devices import Devices, peak_memory
+from model.generator import Generator
 from model.trainer import Trainer
 
 STEPS = 3
@@ -33,13 +34,20 @@ class Plan:
         return self.images_per_second * 3.6
 
 
-def plan(config: Config, pictures: Pictures, *, device: str = "cpu", compiler: str = "off") -> Plan:
+def plan(
+    config: Config,
+    pictures: Pictures,
+    *,
+    device: str = "cpu",
+    compiler: str = "off",
+    start: Generator | None = None,
+) -> Plan:
     """Builds both networks, counts one step's products, times three steps; nothing is kept.
 
     Raises ``ValueError`` as ``train`` does.
     """
     devices = Devices(device)
-    trainer = Trainer(config, 0, devices.local, devices=devices, compiler=compiler)
+    trainer = Trainer(config, 0, devices.local, devices=devices, compiler=compiler, start=start)
     with FlopCounterMode(display=False) as counter:
         trainer.step(pictures)  # the first step, where kernels warm up and compile, is not timed
     _settle(devices.local)

@@ -79,7 +79,9 @@ class Trainer:
             )
         generator, discriminator = self.networks()
         if settings.anchor and start is None:
-            raise ValueError("training.anchor holds the pictures of a model: give one to start from")
+            raise ValueError(
+                "training.anchor holds the pictures of a model: give one to start from (--start)"
+            )
         self.anchor = None
         if start is not None:
             start_from(generator, start)

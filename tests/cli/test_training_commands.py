@@ -82,6 +82,20 @@ def test_a_plan_is_printed_and_nothing_is_written(tmp_path: Path, pictures: Path
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_to_start_from_is_planned_with_or_refused(tmp_path: Path, pictures: Path) -> None:
+    train = ("train", pictures, "--out", tmp_path / "run", "--batch", 4, "--cache", tmp_path / "cache")
+    anchored = ("--set", "training.anchor=10", "--dry-run")
+    started = vitgan(*train, "--start", "emoji-32", *anchored)
+    assert "0.51 million parameters" in started.stdout, started.stderr
+    told(vitgan(*train, *anchored), "training.anchor", "--start")
+    told(vitgan(*train, "--start", "nobody", *anchored), "'nobody' is no model")
+    other = ("--set", "generator.siren_width=32", "--set", "generator.blocks=1")
+    told(
+        vitgan(*train, "--start", "emoji-32", *other), "generator.blocks is 1, but 3"
+    )  # the first of the two
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_wrong_option_is_one_sentence(tmp_path: Path, pictures: Path) -> None:
     train = ("train", pictures, "--out", tmp_path / "run", "--cache", tmp_path / "cache")
     told(vitgan(*train, "--set", "training.speed=3"), "section.field=value")
