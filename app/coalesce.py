@@ -170,8 +170,11 @@ class Coalescer:
                 and of_client[client] < LARGE_PER_CLIENT * workers
             )
 
-        while len(self.sent) < BATCHES_PER_WORKER * workers:
-            taken = self._turns.take(lambda key: key.full(self.max_batch), may)
+        while (room := BATCHES_PER_WORKER * workers - len(self.sent)) > 0:
+            # What waits is shared out evenly: of two batches side by side the larger one keeps both waiting.
+            taken = self._turns.take(
+                lambda key: min(key.full(self.max_batch), -(-self._turns.count(key) // room)), may
+            )
             if taken is None:
                 return
             client, key, items = taken

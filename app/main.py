@@ -41,6 +41,8 @@ from contract.promotion import Promotion
 from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, make_celery
 from contract.redis_client import COMMAND_SECONDS, command_client
 
+UNTOLD = ""  # instead of a task's arguments as text, for a log of Celery's that we do not keep
+
 
 class Service(FastAPI):
     """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
@@ -163,7 +165,7 @@ def publisher(celery: Celery) -> Publish:
 
     def send(order: Order) -> None:
         task = GENERATE_TASK if isinstance(order, ImageBatch) else COMPOSE_TASK
-        celery.send_task(task, (order.model_dump(),))
+        celery.send_task(task, (order.model_dump(),), argsrepr=UNTOLD, kwargsrepr=UNTOLD)
 
     async def publish(order: Order) -> None:
         await asyncio.to_thread(send, order)

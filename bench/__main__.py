@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import http, jobs, machine, render, seams, service, train, zoom
+from bench import http, job_core, jobs, machine, render, seams, service, train, zoom
 from contract.settings import SHIPPED_MODELS
 
 print("# machine")
@@ -17,6 +17,8 @@ print("\n# training step, beside an eager reference")
 train.run(limits)
 print("\n# jobs and admission, beside a PING")
 jobs.run()
+print("\n# the same service with and without what keeps images safe, by turns")
+job_core.run()
 print("\n# service over HTTP, shipped model, one image worker, client on the same cores")
 http.run()
 print("\n# service beside the engine")

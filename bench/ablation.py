@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class DotProductAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (split_heads(layer(x), self.heads) for layer in (self.query, self.key, self.value))
-        return self.out(merge_heads(F.scaled_dot_product_attention(q, k, v)))
+        return cast(Tensor, self.out(merge_heads(F.scaled_dot_product_attention(q, k, v))))
 
 
 class ConcatenatedSiren(nn.Module):
@@ -63,7 +63,7 @@ class ConcatenatedSiren(nn.Module):
     def forward(self, v: Tensor, y: Tensor, level: float) -> Tensor:
         x = torch.sin(F.linear(v, self.fourier))  # [C, P, F]
         x = torch.sin(self.first(x) + self.token(y)[..., None, :])  # [B, C, P, S]
-        return self.rgb(torch.sin(self.second(x)))  # [B, C, P, 3]
+        return cast(Tensor, self.rgb(torch.sin(self.second(x))))  # [B, C, P, 3]
 
 
 def no_isn(generator: Generator, discriminator: Discriminator) -> None:
@@ -146,11 +146,16 @@ class RowTrainer(Trainer):
         return generator, discriminator
 
 
+def at_training_size(source: Pictures) -> Pictures:
+    """The same pictures without finer pixels, in memory."""
+    fine = source.take(range(len(source))).float()  # [N, 3, s r, s r]
+    return Pictures(F.avg_pool2d(fine, source.oversample).round_().byte(), source.resolution)
+
+
 def run(row: Row, source: Pictures, kimg: float, batch: int, out: Path, name: str) -> None:
     """Trains one row and writes what came of it."""
     config = preset("vitgan-ti-32", batch).with_setting(*row.settings)
-    fine = source.oversample if config.training.oversample > 1 else 1
-    pictures = source if fine > 1 else Pictures(source.at_training_size(), source.resolution)
+    pictures = source if config.training.oversample > 1 else at_training_size(source)
     trainer = RowTrainer(config, row.seed, row.change)
     log, started = [], time.monotonic()
     while trainer.images_seen < kimg * 1000:

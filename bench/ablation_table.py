@@ -69,9 +69,9 @@ def main(data: Path, out: Path, picture: Annotated[Path, typer.Option()], thread
     strips = []
     print("| row | D loss | spread | SWD | FCD | precision | recall |\n|---|---|---|---|---|---|---|")
     rows: list[tuple[str, str, Tensor]] = [("other real pictures", "", other)]
-    for name, (result, samples) in sets.items():
+    for name, (result, drawn) in sets.items():
         last = [entry[1] for entry in result["log"][-len(result["log"]) // 5 :]]
-        rows.append((name, f"{np.mean(last):.2f}", unit(torch.from_numpy(np.load(samples)))))
+        rows.append((name, f"{np.mean(last):.2f}", unit(torch.from_numpy(np.load(drawn)))))
     if "base" in sets:
         raw = unit(torch.from_numpy(np.load(out / "base.raw.npy")))
         rows.append(("base, weights not averaged", "", raw))

@@ -34,15 +34,15 @@ def run() -> None:
 
 
 @contextmanager
-def running_service() -> Iterator[int]:
-    """A whole service of its own; gives its port."""
+def running_service(module: str = "cli") -> Iterator[int]:
+    """A whole service of its own, started by that module; gives its port."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
         env = os.environ | {"PORT": str(port), "VITGAN_DATA_DIR": f"{folder}/var"}
         service = subprocess.Popen(
-            [sys.executable, "-m", "cli", "up"],
+            [sys.executable, "-m", module, "up"],
             env=env | {"PYTHONPATH": str(Path.cwd())},
             cwd=folder,
             stdout=subprocess.PIPE,

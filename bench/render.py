@@ -13,9 +13,9 @@ from contract.messages import COLOUR_PNG, Side
 from contract.models import ModelLibrary, PublishedModel
 from contract.settings import SharedSettings
 from model.rendering import strip_rows
+from worker.ahead import ahead
 from worker.encoders import encoder_for
 from worker.engine import Engine
-from worker.images import ahead
 
 SIDES = (64, 256, 1024, 4096, 16_384)
 LONGEST = 20.0  # seconds of one image: of larger ones the strips in their middle are timed

@@ -67,6 +67,8 @@ def many_images(
     """A zip, and the same seeds in process in batches side by side."""
     ratios = []
     for _ in range(ROUNDS):
+        http.close()  # the service has not heard of us for long, and may have closed it
+        http.connect()
         started = time.perf_counter()
         ask(http, seeds=f"0-{count - 1}", resolution=side)
         by = time.perf_counter() - started

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+COMMAND = (sys.executable, "-m", "cli")
 RESTARTS, WITHIN_SECONDS = 5, 60.0  # so many in that time; one that ends more often has a reason to
 PAUSE_SECONDS = 0.5  # before it is started again, doubled with each restart of the last minute
 
@@ -67,7 +68,7 @@ class Child:
     def _start(self) -> None:
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cli", *self.command],
+                [*COMMAND, *self.command],
                 env=self.env, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
