@@ -1,9 +1,6 @@
-"""Can patch borders be seen? Gradients across them beside those next to them, from native size up.
+"""Can patch borders be seen? The seam ratio (model/seams.py) of a model's pictures, from native size up.
 
-    python -m bench.seams models/emoji-32
-
-The mean step |I(x) - I(x - 1)| between the two pixels at a border of two patches, over the mean of the steps
-one pixel to either side, over both axes, all borders and a set of seeds: 1 when borders are like any place.
+python -m bench.seams models/emoji-32
 """
 
 from __future__ import annotations
@@ -11,28 +8,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from model.checkpoint import load_generator
 from model.generator import Generator
+from model.plane import Window
 from model.rendering import render
 from model.sampling import sample_tokens
+from model.seams import seam_ratio
 
 SEEDS = range(32)
 ZOOMS = (1, 2, 4, 8, 16, 32)
-
-
-def seam_ratio(images: Tensor, grid: int) -> float:
-    """Steps across borders over those beside them, of images [B, side, side, 3] uint8."""
-    across = beside = 0.0
-    for axis in (1, 2):
-        steps = images.float().diff(dim=axis).abs().mean(dim=(0, 3 - axis, 3))  # [side - 1]
-        side = len(steps) + 1
-        borders = torch.arange(1, grid) * side // grid - 1  # the step from the pixel before to the one after
-        across += float(steps[borders].mean())
-        beside += float((steps[borders - 1] + steps[borders + 1]).mean()) / 2
-    return across / beside
 
 
 def ratios(generator: Generator, zooms: tuple[int, ...] = ZOOMS) -> dict[int, float]:
@@ -42,7 +26,8 @@ def ratios(generator: Generator, zooms: tuple[int, ...] = ZOOMS) -> dict[int, fl
         side = generator.config.resolution * zoom
         seeds = SEEDS if zoom <= 8 else SEEDS[:8]
         tokens = sample_tokens(generator, seeds, [1.0] * len(seeds))
-        found[zoom] = seam_ratio(render(generator, tokens, side, side), generator.config.grid)
+        pictures = render(generator, tokens, side, side).permute(0, 3, 1, 2).float()  # [B, 3, H, W]
+        found[zoom] = float(seam_ratio(pictures, Window.whole(side, side, generator.config)))
     return found
 
 

@@ -29,6 +29,7 @@ from model.discriminator import Discriminator
 from model.ema import ema_decay, ema_update
 from model.generator import Generator
 from model.plane import Window
+from model.seams import seam_loss
 from model.views import View, draw_views
 
 
@@ -111,7 +112,8 @@ class Trainer:
         # D: min over D of  E[softplus(-D(T(x)))] + E[softplus(D(T(G(z))))] + bCR
         self.discriminator.power_iterate()
         d_step = self._update(self.adam_d, lambda part: self._discriminator_objective(draws, part))
-        # G: min over G of  E[softplus(-D(T(G(z))))] + lambda_anchor drift(G), D's weights fixed
+        # G, D's weights fixed:
+        #    min over G of  E[softplus(-D(T(G(z))))] + lambda_anchor drift(G) + lambda_seams seams(G)
         self.discriminator.requires_grad_(False)
         g_step = self._update(self.adam_g, lambda part: self._generator_objective(draws, part))
         self.discriminator.requires_grad_(True)
@@ -155,10 +157,12 @@ class Trainer:
         u = draws.u[2][:, part].flatten(0, 1)  # [b, DRAWS]
         changed = augment(fake, u, settings.policy, settings.augment_probability)
         loss = losses.generator_loss(self._d(changed, self._places(draws, part)).float())
-        if self.anchor is None:
-            return torch.stack((loss, loss))
-        drift = self.anchor.drift(fake, z, draws.views)
-        return torch.stack((loss + settings.anchor * drift, loss))
+        objective = loss
+        if self.anchor is not None:
+            objective = objective + settings.anchor * self.anchor.drift(fake, z, draws.views)
+        if settings.seams:
+            objective = objective + settings.seams * seam_loss(fake, draws.windows)
+        return torch.stack((objective, loss))
 
     def _places(self, draws: Draws, part: slice) -> Tensor:
         """What D is told of each picture of a part: [b, 3]."""
