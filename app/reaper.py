@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 
 from celery import Celery
@@ -12,6 +13,7 @@ from redis import RedisError
 
 from app.metrics import LEASES_EXPIRED, RUNG_AGAIN
 from contract import keys
+from contract.job_machine import LEASE_SECONDS
 from contract.jobs import JobStore
 from contract.queue import DOORBELLS, QUEUES
 
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 TERM_SECONDS = 5.0  # another process takes over so long after this one's last look
+GRACE_SECONDS = LEASE_SECONDS  # after Redis was away, for workers to say that they have lived through it
 
 
 class Reaper:
@@ -27,14 +30,16 @@ class Reaper:
     def __init__(self, jobs: JobStore, celery: Celery) -> None:
         self.jobs, self.celery = jobs, celery
         self.id = uuid.uuid4().hex
+        self._grace_ends = 0.0
 
     def look(self) -> None:
         """Once, if it is this process's turn."""
         if not self.jobs.elect(self.id, TERM_SECONDS):
             return
-        for job_id in self.jobs.reap():
-            LEASES_EXPIRED.inc()
-            log.warning("job %s: its worker was lost", job_id)
+        if time.monotonic() >= self._grace_ends:
+            for job_id in self.jobs.reap():
+                LEASES_EXPIRED.inc()
+                log.warning("job %s: its worker was lost", job_id)
         for job_id, kind in self.jobs.due_rings():
             if self._too_few(kind):
                 RUNG_AGAIN.inc()
@@ -46,10 +51,11 @@ class Reaper:
         return self.jobs.redis.llen(keys.of_version(QUEUES[kind])) < self.jobs.count_queued(kind)
 
     async def look_forever(self) -> None:
-        """``look``, again and again; a Redis that is away is waited for."""
+        """``look``, again and again; a Redis that is away is waited for, and no lease ends with it."""
         while True:
             try:
                 await asyncio.to_thread(self.look)
             except (RedisError, OperationalError, OSError) as error:
+                self._grace_ends = time.monotonic() + GRACE_SECONDS
                 log.warning("the reaper waits for Redis: %s", error)
             await asyncio.sleep(LOOK_SECONDS)

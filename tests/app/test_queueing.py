@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.auth import Client
 from app.errors import QuotaUsed
 from app.queueing import queue_job
 from app.reaper import Reaper
 from contract import keys
-from contract.jobs import JobStatus
+from contract.jobs import JobStatus, JobStore
 from contract.messages import TrainRequest
 from contract.queue import TRAIN
 from tests.app.conftest import Api, Start
@@ -75,3 +76,34 @@ async def test_no_doorbells_pile_up_where_the_workers_are_only_busy(
         store.redis.zadd(keys.JOB_RINGS, {job_id: 0})  # due now
         reaper.look()
         assert len(rung) == times
+
+
+async def test_no_lease_ends_with_an_outage_of_redis(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is away for longer than a lease; when it is back, the workers are given time to beat."""
+    monkeypatch.setattr("app.reaper.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("app.reaper.GRACE_SECONDS", 1.5)
+    store = JobStore(api.services.jobs.redis)
+    reaper = Reaper(store, api.services.celery)
+    store.redis.set(keys.REAPER, reaper.id)  # the service's own one is not elected
+    job_id = store.create(TrainRequest(dataset="d", preset="vitgan-ti-32", name="n", kimg=1, seed=0))
+    assert store.claim(job_id, TrainRequest)
+    looks = 0
+
+    def elect(*told: object) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            store.redis.zadd(keys.JOBS_RUNNING, {job_id: 1})  # its lease has run out meanwhile
+        if looks <= 2:
+            raise RedisConnectionError("away")
+        return True
+
+    monkeypatch.setattr(store, "elect", elect)
+    looking = asyncio.create_task(reaper.look_forever())
+    await asyncio.sleep(0.7)
+    assert looks > 5
+    assert store.get(job_id).status is JobStatus.RUNNING
+    while store.get(job_id).status is JobStatus.RUNNING:  # nobody has beaten, so it is lost after all
+        await asyncio.sleep(0.05)
+    assert store.get(job_id).losses == 1
+    looking.cancel()
