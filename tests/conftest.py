@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["VITGAN_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
 
 
+def free_port() -> int:
+    """Of this machine, of the system's own choice."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
 def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server of our own, for the whole session."""
-    with ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey")) as server:
+    # Left to itself it takes the first free port from 16379 on, and so would another session just then.
+    with ValkeyServer(port=free_port(), data_dir=tmp_path_factory.mktemp("valkey")) as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 

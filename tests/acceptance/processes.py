@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 from redis import Redis
 
-from tests.acceptance.conftest import free_port, stat
+from tests.acceptance.conftest import stat
+from tests.conftest import free_port
 
 
 class Processes:

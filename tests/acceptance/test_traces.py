@@ -12,8 +12,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from redis import Redis
 
-from tests.acceptance.conftest import free_port
 from tests.acceptance.processes import service_of
+from tests.conftest import free_port
 
 pytestmark = pytest.mark.acceptance
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Service, free_port
+from tests.acceptance.conftest import Service
+from tests.conftest import free_port
 
 pytestmark = pytest.mark.acceptance
 

@@ -13,7 +13,7 @@ from redis import Redis
 
 from cli.settings import unknown_variables
 from contract import keys
-from tests.acceptance.conftest import free_port
+from tests.conftest import free_port
 
 
 def vitgan(folder: Path, *args: object, **env: str) -> subprocess.CompletedProcess[str]:

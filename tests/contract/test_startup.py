@@ -15,7 +15,7 @@ from redis import Redis
 from contract import startup
 from contract.settings import SharedSettings
 from contract.startup import check_folder, check_redis, check_start
-from tests.acceptance.conftest import free_port
+from tests.conftest import free_port
 
 
 class Answering(Redis):

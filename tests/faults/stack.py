@@ -11,8 +11,9 @@ from pathlib import Path
 from redis import RedisError
 
 from contract.redis_client import command_client
-from tests.acceptance.conftest import alive, free_port
+from tests.acceptance.conftest import alive
 from tests.acceptance.processes import until
+from tests.conftest import free_port
 
 
 class Valkey:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from redis import Redis
 
-from tests.acceptance.conftest import free_port
 from tests.acceptance.processes import service_of, until
+from tests.conftest import free_port
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 

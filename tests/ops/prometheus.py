@@ -13,8 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.acceptance.conftest import free_port
 from tests.acceptance.processes import until
+from tests.conftest import free_port
 
 FILES = Path(__file__).resolve().parents[2] / "docker" / "prometheus"
 

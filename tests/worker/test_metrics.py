@@ -25,7 +25,7 @@ from contract.messages import Composition, Grid, Side
 from contract.metrics import STAGES, TABLE, TRAINER, WORKER
 from contract.models import PublishedModel
 from contract.stream import GONE
-from tests.acceptance.conftest import free_port
+from tests.conftest import free_port
 from tests.worker.test_images import batch
 from tests.worker.test_trainer import Running, request, settings, store  # noqa: F401  fixtures
 from worker.compositions import draw_composition
