@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import secrets
 import socket
@@ -18,6 +19,7 @@ from contract.traces import end_traces
 from worker.pool import ThreadPool
 from worker.settings import WorkerSettings
 
+HANG_SECONDS = 12.0  # over the time that a stopped worker has: then it says where it hangs, and ends
 BORN = secrets.token_hex(4)  # a container that is started again has its host's name and its process id again
 
 
@@ -46,10 +48,16 @@ def run_celery(celery: Celery, queue: str, slots: int, settings: WorkerSettings,
     """
     serve_metrics(room, settings)
     asked_to_stop = threading.Event()
-    signals.worker_shutting_down.connect(lambda **_: asked_to_stop.set(), weak=False)
     beating = Beating(command_client(settings.redis_url), queue, name(queue))
     signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
-    signals.worker_shutting_down.connect(lambda **_: beating.stop(), weak=False)
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def stop(**_: object) -> None:
+        asked_to_stop.set()
+        # It lives in no Python thread, so no lock keeps it from its work.
+        faulthandler.dump_traceback_later(settings.stop_seconds + HANG_SECONDS, exit=True)
+        beating.stop()
+
     celery.conf.worker_pool = f"{ThreadPool.__module__}:{ThreadPool.__name__}"
     signals.setup_logging.connect(lambda **_: None, weak=False)  # ours is set up; Celery's is left out
     # It would say that it stops, past all logging.

@@ -43,3 +43,30 @@ def test_a_worker_that_cannot_send_images_does_not_beat(
     finally:
         worker.kill()
         worker.wait()
+
+
+HANGING = """
+import threading, worker.process
+from contract.metrics import WORKER
+from contract.queue import GENERATE, make_celery
+from worker.settings import WorkerSettings
+
+worker.process.HANG_SECONDS = 0.5
+worker.process.Beating.stop = lambda self: threading.Event().wait()
+settings = WorkerSettings()
+worker.process.run_celery(make_celery(settings.redis_url), GENERATE, 1, settings, WORKER)
+"""
+
+
+def test_a_stopped_worker_that_hangs_says_where_and_ends(
+    redis: Redis, valkey_url: str, tmp_path: Path
+) -> None:
+    env = {"VITGAN_REDIS_URL": valkey_url, "VITGAN_STOP_SECONDS": "0.5", "VITGAN_DATA_DIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGING], env=os.environ | env, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: alive(redis, GENERATE) == 1, 60)
+    process.terminate()
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "in wait" in said
