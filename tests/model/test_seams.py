@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.seams import ratios
+from contract.settings import SHIPPED_MODELS
+from model.checkpoint import load_generator
 from model.config import Config
 from model.data import Pictures
 from model.generator import Generator
@@ -80,3 +83,9 @@ def test_training_with_it_takes_seams_away(tiny: Config, generator: Generator) -
         with torch.no_grad():
             found[weight] = abs(float(seam_ratio(trainer.generator(z), window).log()))
     assert found[10.0] < found[0.0] / 2, found
+
+
+@pytest.mark.parametrize("name", ["emoji-32", "cifar10-32"])
+def test_no_seam_shows_in_the_shipped_models(name: str) -> None:
+    found = ratios(load_generator(SHIPPED_MODELS / name), zooms=(1, 2, 4))
+    assert all(0.95 <= ratio <= 1.05 for ratio in found.values()), found
