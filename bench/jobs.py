@@ -55,7 +55,8 @@ def of_jobs(store: JobStore) -> None:
 
 def create(store: JobStore, number: int) -> str:
     return store.create(
-        TrainRequest(dataset="d", preset="vitgan-ti-32", name=f"m{number % 10**9}", kimg=1, seed=0)
+        TrainRequest(dataset="d", preset="vitgan-ti-32", name=f"m{number % 10**9}", kimg=1, seed=0),
+        most_queued=2 * ROUNDS * CALLS + 1,
     )
 
 
