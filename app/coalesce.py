@@ -1,8 +1,8 @@
 """Requests that arrive together are drawn together: one message and one forward pass for all of them.
 
 An image that finds the workers idle is asked for at once. While they draw, images of one model and size wait
-``gather_seconds`` for each other, and longer while the workers have all they can draw: then the next batch is
-as large as what has come meanwhile. Clients take turns (app/turns.py). Which images meet in a batch changes
+``gather_seconds`` for each other, and longer while the workers have all they can draw: then what has come
+meanwhile is shared out evenly. Clients take turns (app/turns.py). Which images meet in a batch changes
 nothing in any of them, only how soon they come.
 """
 

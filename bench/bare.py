@@ -3,7 +3,7 @@
     python -m bench.bare up
 
 No admission, no word of who has taken an order, nobody who asks again, no watch for clients that leave, no
-file of the queue.
+append-only file of the queue.
 """
 
 from __future__ import annotations

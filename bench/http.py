@@ -80,32 +80,36 @@ def cpu_seconds(parent: int) -> dict[str, float]:
 
 async def load(port: int, side: int, clients: int) -> int:
     """``clients`` ask for one image after the other for some seconds; gives how many they got."""
-    waited: list[float] = []
-    drawn: list[tuple[int, float]] = []
-    seeds = itertools.count()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-
-        async def client(until: float) -> None:
-            while time.perf_counter() < until:
-                body = {"seed": next(seeds), "resolution": side}
-                started = time.perf_counter()
-                async with session.post(f"http://127.0.0.1:{port}/generate", json=body) as answer:
-                    await answer.read()
-                    answer.raise_for_status()
-                waited.append(time.perf_counter() - started)
-                drawn.append(timing(answer.headers["Server-Timing"]))
-
-        started = time.perf_counter()
-        await asyncio.gather(*(client(started + SECONDS) for _ in range(clients)))
-        seconds = time.perf_counter() - started
-    waited.sort()
+    answers = await asked(port, side, clients, SECONDS)
+    waited = sorted(seconds for seconds, _ in answers)
+    drawn = [timing(header) for _, header in answers]
     batch = mean(size for size, _ in drawn)
     print(
-        f"{side:4d} px, {clients:2d} clients: {len(waited) / seconds:6.1f} requests/s, "
+        f"{side:4d} px, {clients:2d} clients: {len(answers) / SECONDS:6.1f} requests/s, "
         f"p50 {median(waited) * 1000:.0f} ms, p95 {waited[int(len(waited) * 0.95)] * 1000:.0f} ms, "
         f"mean batch {batch:.1f}, a batch drawn in {median(ms for _, ms in drawn):.0f} ms"
     )
-    return len(waited)
+    return len(answers)
+
+
+async def asked(port: int, side: int, clients: int, seconds: float) -> list[tuple[float, str]]:
+    """What the clients got within that time: of each image the seconds it took, and its Server-Timing."""
+    answers: list[tuple[float, str]] = []
+    seeds = itertools.count()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        until = time.perf_counter() + seconds
+
+        async def client() -> None:
+            while (started := time.perf_counter()) < until:
+                body = {"seed": next(seeds), "resolution": side}
+                async with session.post(f"http://127.0.0.1:{port}/generate", json=body) as answer:
+                    await answer.read()
+                    answer.raise_for_status()
+                if (ended := time.perf_counter()) < until:
+                    answers.append((ended - started, answer.headers["Server-Timing"]))
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+    return answers
 
 
 def timing(header: str) -> tuple[int, float]:

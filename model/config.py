@@ -149,9 +149,7 @@ class TrainingConfig:
     # the painter is supervised up to its patch's border, not at the pixel centres alone; 1: no shifts
     anchor: float = 0.0  # weight, in G's loss, of how far its pictures have left those of the model that it
     # starts from (model/anchor.py)
-    seams: float = (
-        0.0  # weight, in G's loss, of how far steps across patch borders are from those beside them
-    )
+    seams: float = 0.0  # weight, in G's loss, of steps across patch borders unlike those beside them
     # (model/seams.py)
     mirror: bool = True  # flip half of the real pictures left to right
 

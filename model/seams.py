@@ -17,13 +17,15 @@ from model.plane import Axis, Window
 
 
 def seam_ratio(pictures: Tensor, window: Window) -> Tensor:
-    """Of pictures [B, 3, H, W] seen through a window: a scalar. There must be a border well inside."""
+    """Of pictures [B, 3, H, W] seen through a window: a scalar, 1 if no border lies well inside."""
     across, beside = [], []
     for axis, dim in ((window.columns, 3), (window.rows, 2)):
         steps = pictures.diff(dim=dim).abs().movedim(dim, 0).flatten(1).mean(1)  # [pixels - 1]
         borders = crossings(axis)
         across.append(steps[borders])
         beside.append((steps[borders - 1] + steps[borders + 1]) / 2)
+    if not sum(map(len, across)):
+        return pictures.new_ones(())
     return torch.cat(across).mean() / torch.cat(beside).mean()
 
 
@@ -37,8 +39,5 @@ def crossings(axis: Axis) -> Tensor:
 
 def seam_loss(pictures: Tensor, windows: Sequence[Window]) -> Tensor:
     """(log ratio)^2 of pictures [B, 3, H, W], B / V through each of V windows, summed: a scalar."""
-    loss = pictures.new_zeros((), dtype=torch.float32)
-    for share, window in zip(pictures.float().chunk(len(windows)), windows, strict=True):
-        if any(len(crossings(axis)) for axis in (window.columns, window.rows)):
-            loss = loss + seam_ratio(share, window).log().square()
-    return loss
+    shares = zip(pictures.float().chunk(len(windows)), windows, strict=True)
+    return torch.stack([seam_ratio(*share).log().square() for share in shares]).sum()

@@ -65,8 +65,11 @@ def test_a_stopped_worker_that_hangs_says_where_and_ends(
     process = subprocess.Popen(
         [sys.executable, "-c", HANGING], env=os.environ | env, stderr=subprocess.PIPE, text=True
     )
-    until(lambda: alive(redis, GENERATE) == 1, 60)
-    process.terminate()
-    _, said = process.communicate(timeout=20)
+    try:
+        until(lambda: alive(redis, GENERATE) == 1, 60)
+        process.terminate()
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert process.returncode == 1
     assert "in wait" in said
