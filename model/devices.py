@@ -6,9 +6,11 @@ it, so what a training computes does not depend on how many share the work, but 
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
+import time
 from collections.abc import Sequence
 
 import torch
@@ -64,6 +66,9 @@ class Devices:
         """Leaves the group."""
         if self.world > 1:
             dist.destroy_process_group()
+            # gloo's threads end a little later; an interpreter that ends before them is aborted.
+            gc.collect()
+            time.sleep(0.3)
 
 
 def peak_memory(device: torch.device) -> int:
