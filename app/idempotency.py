@@ -32,14 +32,14 @@ class Settled(BaseModel):
     fingerprint: str  # of its route, body and preference
     id: str  # of its job or upload: 32 hex digits
     seed: int = 0  # that it drew
-    digest: str = ""  # of its model
+    digest: str = ""  # of its model, with the kind of arithmetic
 
     def check(self, model: PublishedModel) -> None:
         """Raises ``Conflict`` if the model is another one now, which would give other bytes."""
-        if self.digest != model.digest:
+        if self.digest != model.identity:
             raise Conflict(
-                f"model {model.name!r} has been replaced since this Idempotency-Key was first used: "
-                "use a new key"
+                f"model {model.name!r} has been replaced, or other workers draw it, since this "
+                "Idempotency-Key was first used: use a new key"
             )
 
 

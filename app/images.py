@@ -46,7 +46,7 @@ class Picture:
     @property
     def etag(self) -> str:
         """Strong: equal tags, equal bytes."""
-        named = repr((BYTES_VERSION, self.model.digest, self.seed, float(self.truncation),
+        named = repr((BYTES_VERSION, self.model.identity, self.seed, float(self.truncation),
                       self.columns, self.rows, self.form))  # fmt: skip
         return f'"{hashlib.sha256(named.encode()).hexdigest()[:32]}"'
 
@@ -58,13 +58,15 @@ class Picture:
     @property
     def key(self) -> Shape:
         """What it shares with those that it can be drawn with."""
-        return Shape(self.model.name, self.model.digest, self.columns, self.rows, self.form)
+        return Shape(
+            self.model.name, self.model.digest, self.columns, self.rows, self.form, self.model.arithmetic
+        )
 
     def headers(self) -> dict[str, str]:
         """What is known of it before it is drawn."""
         return {
             "X-Seed": str(self.seed),
-            "X-Model": f"{self.model.name}@{self.model.short_digest}",
+            "X-Model": self.model.reference,
             "ETag": self.etag,
         }
 
@@ -79,7 +81,7 @@ class Composed:
     @property
     def etag(self) -> str:
         """Strong: equal tags, equal bytes."""
-        named = repr((BYTES_VERSION, self.model.digest, self.what))
+        named = repr((BYTES_VERSION, self.model.identity, self.what))
         return f'"{hashlib.sha256(named.encode()).hexdigest()[:32]}"'
 
     @property
@@ -90,7 +92,7 @@ class Composed:
     @property
     def key(self) -> Whole:
         """It is drawn with nothing else."""
-        return Whole(self.model.name, self.model.digest, self.what)
+        return Whole(self.model.name, self.model.digest, self.what, self.model.arithmetic)
 
     @property
     def seed(self) -> int:
@@ -104,7 +106,7 @@ class Composed:
 
     def headers(self) -> dict[str, str]:
         """What is known of it before it is drawn."""
-        return {"X-Model": f"{self.model.name}@{self.model.short_digest}", "ETag": self.etag}
+        return {"X-Model": self.model.reference, "ETag": self.etag}
 
 
 Drawable = Picture | Composed
@@ -152,7 +154,7 @@ async def image_response(
     picture: Drawable, use: Services, visit: Visit, headers: dict[str, str] | None = None
 ) -> Response:
     """The image: a small one whole, with its length; a larger one as it is painted."""
-    use.require_fleet()
+    use.require_fleet(picture.model.arithmetic)
     place = await use.gate.enter(visit.client, visit.bound, 1, picture.key.pixels)
     try:
         first = await visit.work(first_frame(picture, use, visit))
@@ -179,7 +181,7 @@ async def image_bytes(picture: Drawable, use: Services, visit: Visit) -> bytes:
 
 async def first_frame(picture: Drawable, use: Services, visit: Visit) -> Frame:
     """Queues it and waits until it begins to come; raises what keeps it from that."""
-    use.require_fleet()
+    use.require_fleet(picture.model.arithmetic)
     started = time.perf_counter()
     first = await use.coalescer.submit(
         picture.key, picture.seed, picture.truncation, visit.client, visit.wait

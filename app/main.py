@@ -38,7 +38,7 @@ from contract.jobs import JobStore
 from contract.messages import ImageBatch, Order
 from contract.models import ModelLibrary
 from contract.promotion import Promotion
-from contract.queue import COMPOSE_TASK, GENERATE, GENERATE_TASK, make_celery
+from contract.queue import COMPOSE_TASK, GENERATE_TASK, image_queue, make_celery
 from contract.redis_client import COMMAND_SECONDS, command_client
 
 UNTOLD = ""  # instead of a task's arguments as text, for a log of Celery's that we do not keep
@@ -73,7 +73,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         sweep_uploads(settings)
         services = make_services(settings, patient, quick)
         app.state.services = services
-        reaper = Reaper(services.jobs, services.celery)
+        reaper = Reaper(services.jobs, services.celery, services.fleet)
         tasks = [
             asyncio.create_task(services.replies.read_forever()),
             asyncio.create_task(services.gate.keep_forever()),
@@ -138,7 +138,7 @@ def make_services(
     commands = command_client(settings.redis_url)
     celery = make_celery(settings.redis_url)
     replies = Replies(patient)
-    fleet = Fleet(commands, command_client(settings.bytes_url))
+    fleet = Fleet(commands, command_client(settings.bytes_url), settings.preferred_arithmetic)
     return Services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
@@ -151,7 +151,7 @@ def make_services(
         coalescer=Coalescer(
             replies,
             publisher(celery),
-            lambda: fleet.workers.get(GENERATE, 0),
+            lambda: fleet.kinds.get(fleet.arithmetic, 0),
             gather_seconds=settings.gather_seconds,
             max_batch=settings.max_batch,
             answer_seconds=settings.answer_seconds,
@@ -165,7 +165,8 @@ def publisher(celery: Celery) -> Publish:
 
     def send(order: Order) -> None:
         task = GENERATE_TASK if isinstance(order, ImageBatch) else COMPOSE_TASK
-        celery.send_task(task, (order.model_dump(),), argsrepr=UNTOLD, kwargsrepr=UNTOLD)
+        queue = image_queue(order.arithmetic)
+        celery.send_task(task, (order.model_dump(),), queue=queue, argsrepr=UNTOLD, kwargsrepr=UNTOLD)
 
     async def publish(order: Order) -> None:
         await asyncio.to_thread(send, order)

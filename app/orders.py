@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from contract.arithmetic import PORTABLE
 from contract.messages import (
     BEGINNING,
     COLOUR_PNG,
@@ -33,6 +34,7 @@ class Shape:
     columns: Side
     rows: Side
     form: Form = COLOUR_PNG
+    arithmetic: str = PORTABLE
 
     @property
     def pixels(self) -> int:
@@ -52,7 +54,7 @@ class Shape:
         """What a worker is told."""
         return ImageBatch(
             id=uuid.uuid4().hex, model=self.model, digest=self.digest, columns=self.columns, rows=self.rows,
-            form=self.form, items=tuple(items), position=position, **address,
+            arithmetic=self.arithmetic, form=self.form, items=tuple(items), position=position, **address,
         )  # fmt: skip
 
 
@@ -63,6 +65,7 @@ class Whole:
     model: str
     digest: str
     what: Grid | Walk
+    arithmetic: str = PORTABLE
     alone = True
 
     @property
@@ -79,8 +82,8 @@ class Whole:
     ) -> Composition:
         """What a worker is told."""
         return Composition(
-            id=items[0].id, model=self.model, digest=self.digest, what=self.what, position=position,
-            request=items[0].request, trace=items[0].trace, **address,
+            id=items[0].id, model=self.model, digest=self.digest, arithmetic=self.arithmetic, what=self.what,
+            position=position, request=items[0].request, trace=items[0].trace, **address,
         )  # fmt: skip
 
 

@@ -45,14 +45,14 @@ def queue_job(
             reason="quota_jobs",
         ) from None
     log.info("job %s is queued: %s", job_id, request.KIND)
-    ring(DOORBELLS[request.KIND], job_id, use)
+    ring(request.KIND, job_id, use)
     return use.jobs.get(job_id)
 
 
-def ring(task: str, job_id: str, use: Services) -> None:
+def ring(kind: str, job_id: str, use: Services) -> None:
     """Tells a worker of the job. If nobody can be told now, the reaper rings later: the record counts."""
     try:
-        use.celery.send_task(task, (job_id,))
+        use.celery.send_task(DOORBELLS[kind], (job_id,), queue=use.fleet.job_queue(kind))
     except (OperationalError, RedisError, OSError) as error:
         log.warning("job %s is rung for later: %s", job_id, error)
 

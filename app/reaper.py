@@ -12,10 +12,10 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from app.metrics import LEASES_EXPIRED, RUNG_AGAIN
-from contract import keys
+from app.services import Fleet
 from contract.job_machine import LEASE_SECONDS
 from contract.jobs import JobStore
-from contract.queue import DOORBELLS, QUEUES
+from contract.queue import DOORBELLS
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ GRACE_SECONDS = LEASE_SECONDS  # after Redis was away, for workers to say that t
 class Reaper:
     """Rings Celery for what the job machine says is due."""
 
-    def __init__(self, jobs: JobStore, celery: Celery) -> None:
-        self.jobs, self.celery = jobs, celery
+    def __init__(self, jobs: JobStore, celery: Celery, fleet: Fleet) -> None:
+        self.jobs, self.celery, self.fleet = jobs, celery, fleet
         self.id = uuid.uuid4().hex
         self._grace_ends = 0.0
 
@@ -43,12 +43,12 @@ class Reaper:
         for job_id, kind in self.jobs.due_rings():
             if self._too_few(kind):
                 RUNG_AGAIN.inc()
-                self.celery.send_task(DOORBELLS[kind], (job_id,))
+                self.celery.send_task(DOORBELLS[kind], (job_id,), queue=self.fleet.job_queue(kind))
         self.jobs.forget()
 
     def _too_few(self, kind: str) -> bool:
         """Whether fewer messages than jobs wait; where workers are only busy, no more are piled up."""
-        return self.jobs.redis.llen(keys.of_version(QUEUES[kind])) < self.jobs.count_queued(kind)
+        return self.jobs.redis.llen(self.fleet.job_queue(kind)) < self.jobs.count_queued(kind)
 
     async def look_forever(self) -> None:
         """``look``, again and again; a Redis that is away is waited for, and no lease ends with it."""

@@ -15,9 +15,8 @@ from redis import Redis, RedisError
 
 from app.coalesce import Coalescer, Sent
 from app.metrics import ORDERS_RESCUED
-from contract import keys
 from contract.presence import beats
-from contract.queue import GENERATE
+from contract.queue import GENERATE, image_queue
 
 log = logging.getLogger(__name__)
 
@@ -52,4 +51,4 @@ class Rescue:
     def _is_lost(self, sent: Sent, now: float) -> bool:
         if sent.worker:
             return not beats(self.redis, GENERATE, sent.worker)
-        return now - sent.asked > sent.patience and not self.redis.llen(keys.of_version(GENERATE))
+        return now - sent.asked > sent.patience and not self.redis.llen(image_queue(sent.order.arithmetic))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, cast
 
 from celery import Celery
@@ -16,11 +16,13 @@ from app.coalesce import Coalescer
 from app.errors import REDIS_AWAY, NotFound, Unavailable
 from app.replies import Replies
 from app.settings import AppSettings
+from contract import keys
+from contract.arithmetic import PORTABLE
 from contract.jobs import JobStore
 from contract.models import ModelLibrary, PublishedModel
-from contract.presence import alive, other_versions
+from contract.presence import alive, kinds, other_versions
 from contract.promotion import Promotion
-from contract.queue import GENERATE, TRAIN
+from contract.queue import GENERATE, QUEUES, TRAIN, image_queue
 from contract.versions import TOGETHER
 
 LOOK_SECONDS = 1.0
@@ -32,9 +34,22 @@ class Fleet:
 
     redis: Redis
     bytes_redis: Redis
+    preferred: str = PORTABLE  # kind of arithmetic
     redis_answers: bool = False
     workers: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)  # image workers by kind of arithmetic
     others: list[str] = field(default_factory=list)  # versions of workers that are not asked
+
+    @property
+    def arithmetic(self) -> str:
+        """The kind that draws what names no kind: the preferred one, or the first of those that are alive."""
+        if self.preferred in self.kinds or not self.kinds:
+            return self.preferred
+        return min(self.kinds)
+
+    def job_queue(self, kind: str) -> str:
+        """Where workers hear of jobs of that kind."""
+        return image_queue(self.arithmetic) if QUEUES[kind] == GENERATE else keys.of_version(QUEUES[kind])
 
     def missing(self) -> list[str]:
         """What keeps images from being drawn, as sentences; empty when all is well."""
@@ -53,11 +68,12 @@ class Fleet:
         """Asks Redis for the workers that have beaten lately."""
         try:
             self.workers = {queue: alive(self.redis, queue) for queue in (GENERATE, TRAIN)}
+            self.kinds = kinds(self.redis)
             self.others = other_versions(self.redis)
             self.bytes_redis.ping()
             self.redis_answers = True
         except RedisError:
-            self.workers, self.others, self.redis_answers = {}, [], False
+            self.workers, self.kinds, self.others, self.redis_answers = {}, {}, [], False
 
     async def look_forever(self) -> None:
         """``look``, again and again."""
@@ -81,19 +97,28 @@ class Services:
     coalescer: Coalescer
     gate: Gate
 
-    def model(self, name: str) -> PublishedModel:
-        """The model of that name, or the one that ``default`` names; raises ``NotFound``."""
+    def model(self, name: str, arithmetic: str | None = None) -> PublishedModel:
+        """The model of that name, or the one that ``default`` names; raises ``NotFound``.
+
+        It is drawn with that kind of arithmetic, or with the service's choice.
+        """
         wanted = self.promotion.name if name == "default" else name
         try:
-            return self.library.get(wanted)
+            return replace(self.library.get(wanted), arithmetic=arithmetic or self.fleet.arithmetic)
         except KeyError:
             which = repr(wanted) if wanted == name else f"{wanted!r}, which `default` names"
             raise NotFound(f"there is no model {which}: GET /models lists what there is") from None
 
-    def require_fleet(self) -> None:
-        """Raises ``Unavailable`` if images cannot be drawn now."""
+    def require_fleet(self, arithmetic: str) -> None:
+        """Raises ``Unavailable`` if images cannot be drawn now with that kind of arithmetic."""
         if missing := self.fleet.missing():
             raise Unavailable(missing[0], reason="no_worker" if self.fleet.redis_answers else "redis_away")
+        if arithmetic not in self.fleet.kinds:
+            raise Unavailable(
+                f"no image worker of arithmetic {arithmetic!r} is running, only of "
+                f"{', '.join(sorted(self.fleet.kinds))}: start one, or ask without naming a digest",
+                reason="no_worker",
+            )
 
 
 async def _services(request: Request) -> Services:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from contract.arithmetic import PATTERN, PORTABLE
 from contract.messages import MAX_SIDE
 from contract.settings import SharedSettings
 
@@ -52,6 +53,12 @@ class AppSettings(SharedSettings):
         30, gt=0, description="how long a client may take nothing of its answer, twice that at most"
     )
 
+    preferred_arithmetic: str = Field(
+        PORTABLE,
+        pattern=f"^{PATTERN}$",
+        description="kind of arithmetic that draws images when workers of several kinds run (GET /readyz "
+        "lists them)",
+    )
     default_model: str = Field("emoji-32", description="the model that `default` names until one is promoted")
     max_side: int = Field(MAX_SIDE, ge=1, le=MAX_SIDE, description="pixels of an image's side")
     max_pixels: int = Field(

@@ -22,7 +22,7 @@ ASKED_AHEAD = 96  # small images, so that batches fill up while others are drawn
 
 async def zip_response(pictures: Sequence[Picture], use: Services, visit: Visit) -> StreamingResponse:
     """The zip of all pictures, in their order; raises what keeps the first one from being drawn."""
-    use.require_fleet()
+    use.require_fleet(pictures[0].model.arithmetic)
     together = 1 if pictures[0].key.alone else min(len(pictures), ASKED_AHEAD)
     place = await use.gate.enter(visit.client, visit.bound, together, together * pictures[0].key.pixels)
     parts = holding(place, zip_parts(pictures, use, visit))
@@ -40,7 +40,7 @@ async def zip_response(pictures: Sequence[Picture], use: Services, visit: Visit)
     model = pictures[0].model
     tags = hashlib.sha256("".join(picture.etag for picture in pictures).encode()).hexdigest()[:32]
     headers = {
-        "X-Model": f"{model.name}@{model.short_digest}",
+        "X-Model": model.reference,
         "ETag": f'"{tags}"',
         "Content-Disposition": f'attachment; filename="{model.name}.zip"',
     }

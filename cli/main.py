@@ -42,6 +42,15 @@ def vitgan(
     """Train ViTGAN on your pictures, draw with it, and serve it over HTTP."""
 
 
+def hold_arithmetic() -> None:
+    """Draws as an image worker with these settings would; raises ``ValueError`` if they are wrong."""
+    from contract.reading import read_settings
+    from worker.arithmetic import hold_to
+    from worker.settings import WorkerSettings
+
+    hold_to(read_settings(WorkerSettings).arithmetic)
+
+
 Host = Annotated[str, typer.Option(envvar="HOST", help="Address to listen on.")]
 Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Port to listen on.")]
 
@@ -76,11 +85,14 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
 def worker() -> None:
     """Start an image worker."""
     from cli.settings import settings_to_serve
-    from worker.main import run_image_worker
+    from worker.arithmetic import hold_to
     from worker.settings import WorkerSettings
 
     with Sentences():
         settings = settings_to_serve(WorkerSettings, WORKER)
+    hold_to(settings.arithmetic)
+    from worker.main import run_image_worker  # which loads PyTorch
+
     run_image_worker(settings)
 
 
@@ -202,6 +214,7 @@ def generate(
         x, y, w, h = parse_region(region, width, height)
         columns, rows = Side.part(width, x, w), Side.part(height, y, h)
         form = Form(format=file_format)
+        hold_arithmetic()
         from cli.local import run_generation  # which loads PyTorch: when all else is known to be right
 
         run_generation(model, parse_seeds(seeds), columns, rows, truncation, form, out)
@@ -226,6 +239,7 @@ def grid(
             columns=Side.whole(width), rows=Side.whole(height),
             across=min(across or math.ceil(math.sqrt(len(numbers))), len(numbers)),
         )  # fmt: skip
+        hold_arithmetic()
         from cli.local import run_composition
 
         run_composition(model, what, out)
@@ -261,6 +275,7 @@ def interpolate(
             seeds=numbers, truncation=truncation, columns=Side.whole(width), rows=Side.whole(height),
             frames=frames, space=space, loop=loop, fps=fps, format="png" if out.suffix == ".png" else "webp",
         )  # fmt: skip
+        hold_arithmetic()
         from cli.local import run_composition
 
         run_composition(model, what, out)

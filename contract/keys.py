@@ -13,6 +13,7 @@ REAPER = "vitgan:reaper"  # string: the API process that looks after jobs and de
 JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
 
 VERSIONS = "vitgan:workers:versions"  # zset: queue:version -> Redis time of its workers' last beat
+ARITHMETIC = f"vitgan:workers:arithmetic:{TOGETHER}"  # zset: kind, space, image worker's id -> last beat
 GATES = "vitgan:gates"  # hash: API process -> what it has under way (JSON)
 WEBHOOKS_DUE = "vitgan:webhooks:due"  # zset: id of an ended job -> when to tell of it (again)
 WEBHOOK_ATTEMPTS = "vitgan:webhooks:attempts"  # hash: id -> deliveries begun, of those that are due

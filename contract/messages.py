@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contract.arithmetic import PATTERN, PORTABLE
 from contract.seeds import MAX_SEED
 from contract.versions import BYTES_VERSION
 
@@ -18,6 +19,7 @@ SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}  # of files, by format
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)]
+Arithmetic = Annotated[str, Field(pattern=f"^{PATTERN}$")]
 Truncation = Annotated[float, Field(ge=0, le=1)]
 RequestId = Annotated[str, Field(max_length=64)]  # of the HTTP request that asked, for the log
 
@@ -95,6 +97,7 @@ class Order(Message):
     reply_to: str  # id of the API process that waits
     model: Name
     digest: str  # of the model that the API promised
+    arithmetic: Arithmetic = PORTABLE  # the kind that the API promised
     sent_at: float  # Unix time, for the queue's share of Server-Timing
     deadline: float  # Unix time after which nobody waits
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from contract.arithmetic import PORTABLE, identity, reference
 from contract.messages import NAME_PATTERN
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,17 @@ class PublishedModel:
     digest: str  # 64 hex digits
     folder: Path
     config: dict[str, Any]
+    arithmetic: str = PORTABLE  # the kind that its images are drawn with
+
+    @property
+    def identity(self) -> str:
+        """What its images' bytes follow from, besides the request."""
+        return identity(self.digest, self.arithmetic)
+
+    @property
+    def reference(self) -> str:
+        """``name@digest``, as URLs and X-Model have it; with the kind of arithmetic unless it is portable."""
+        return reference(self.name, self.digest, self.arithmetic)
 
     @property
     def short_digest(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from typing import cast
 
 from redis import Redis, RedisError
@@ -15,18 +16,18 @@ BEAT_SECONDS = 1.0
 ALIVE_SECONDS = 5.0  # a worker that has not beaten for so long is gone
 FORGOTTEN_SECONDS = 60
 
-# KEYS: workers, versions. ARGV: id, queue and version, seconds after which who is silent is forgotten.
+# KEYS: zsets. ARGV: seconds after which a silent member is forgotten, a member of each.
 _BEAT = """
 local now = tonumber(redis.call('TIME')[1])
-for i = 1, 2 do
-  redis.call('ZADD', KEYS[i], now, ARGV[i])
-  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now - ARGV[3])
+for i = 1, #KEYS do
+  redis.call('ZADD', KEYS[i], now, ARGV[i + 1])
+  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now - ARGV[1])
 end
 """
 # KEYS: workers. ARGV: seconds.
 _ALIVE = "return redis.call('ZCOUNT', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"
-# KEYS: versions. ARGV: seconds.
-_VERSIONS = "return redis.call('ZRANGEBYSCORE', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"
+# KEYS: versions, or kinds of arithmetic. ARGV: seconds.
+_RECENT = "return redis.call('ZRANGEBYSCORE', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"
 # KEYS: workers. ARGV: id, seconds.
 _BEATS = """
 local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -41,8 +42,14 @@ def alive(redis: Redis, queue: str) -> int:
 
 def other_versions(redis: Redis) -> list[str]:
     """Whose workers have beaten lately and are not of this version: queue:version, sorted."""
-    found = cast("list[str]", redis.eval(_VERSIONS, 1, keys.VERSIONS, str(ALIVE_SECONDS)))
+    found = cast("list[str]", redis.eval(_RECENT, 1, keys.VERSIONS, str(ALIVE_SECONDS)))
     return sorted(one for one in found if not one.endswith(f":{TOGETHER}"))
+
+
+def kinds(redis: Redis) -> dict[str, int]:
+    """Number of image workers that have beaten lately, by their kind of arithmetic."""
+    found = cast("list[str]", redis.eval(_RECENT, 1, keys.ARITHMETIC, str(ALIVE_SECONDS)))
+    return dict(Counter(one.partition(" ")[0] for one in found))
 
 
 def beats(redis: Redis, queue: str, worker_id: str) -> bool:
@@ -60,8 +67,12 @@ def alive_on(redis: Redis, queue: str, host: str) -> bool:
 class Beating:
     """Beats in a thread of its own from ``start`` to ``stop``; a Redis that is away is waited for."""
 
-    def __init__(self, redis: Redis, queue: str, worker_id: str) -> None:
-        self.redis, self.queue, self.worker_id = redis, queue, worker_id
+    def __init__(self, redis: Redis, queue: str, worker_id: str, arithmetic: str = "") -> None:
+        self.redis = redis
+        self._members = {keys.workers(queue): worker_id}
+        if arithmetic:
+            self._members[keys.ARITHMETIC] = f"{arithmetic} {worker_id}"
+        self._version = keys.of_version(queue)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
@@ -74,16 +85,15 @@ class Beating:
         self._stopping.set()
         self._thread.join(timeout=2)
         try:
-            self.redis.zrem(keys.workers(self.queue), self.worker_id)
+            for key, member in self._members.items():
+                self.redis.zrem(key, member)
         except RedisError:
             return  # it will be forgotten after ALIVE_SECONDS
 
     def _run(self) -> None:
         beat = self.redis.register_script(_BEAT)
+        members = self._members | {keys.VERSIONS: self._version}
         while not self._stopping.is_set():
             with contextlib.suppress(RedisError):  # the next beat will do
-                beat(
-                    keys=[keys.workers(self.queue), keys.VERSIONS],
-                    args=[self.worker_id, keys.of_version(self.queue), FORGOTTEN_SECONDS],
-                )
+                beat(keys=list(members), args=[FORGOTTEN_SECONDS, *members.values()])
             self._stopping.wait(BEAT_SECONDS)

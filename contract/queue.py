@@ -9,6 +9,7 @@ from __future__ import annotations
 from celery import Celery
 
 from contract import keys
+from contract.arithmetic import PORTABLE
 
 # Queues, which Celery knows as ``keys.of_version`` names them.
 GENERATE = "generate"
@@ -23,11 +24,18 @@ DOORBELLS = {"draw": DRAW_TASK, "train": TRAIN_TASK}  # by kind of job
 QUEUES = {"draw": GENERATE, "train": TRAIN}  # where they ring
 
 
-def make_celery(redis_url: str) -> Celery:
+def image_queue(arithmetic: str) -> str:
+    """The queue of image workers of that kind, as Celery knows it."""
+    kind = "" if arithmetic == PORTABLE else f"+{arithmetic}"
+    return keys.of_version(f"{GENERATE}{kind}")
+
+
+def make_celery(redis_url: str, arithmetic: str = PORTABLE) -> Celery:
     """A Celery app on that Redis. Messages are JSON only, and are acknowledged when a thread takes them.
 
     Later would gain nothing, as jobs and images are looked after by their own means, and an acknowledgement
-    that is due when Redis has been away ends the worker (kombu 5.7).
+    that is due when Redis has been away ends the worker (kombu 5.7). Images and drawing jobs go to workers of
+    ``arithmetic``, if nothing else is said.
     """
     celery = Celery("vitgan", broker=redis_url, set_as_current=False)
     celery.conf.update(
@@ -47,7 +55,7 @@ def make_celery(redis_url: str) -> Celery:
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
         },
-        task_default_queue=keys.of_version(GENERATE),
+        task_default_queue=image_queue(arithmetic),
         task_routes={TRAIN_TASK: {"queue": keys.of_version(TRAIN)}},
         worker_hijack_root_logger=False,
         worker_send_task_events=False,

@@ -19,6 +19,9 @@ from torch import Tensor
 
 from model.siren import ModulatedLinear, Siren
 
+# A matrix product of fewer rows rounds in other ways on AMD's CPUs than on Intel's (MKL, held to AVX2).
+RGB_ROWS = 4
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -66,21 +69,21 @@ class Painter:
         down = torch.stack([tile.down for tile in tiles])  # [G, h]
         x = self._embed(across, down)  # [G, F, P]
         cells = torch.tensor([tile.cell for tile in tiles])
-        size = (len(tiles), 3, down.shape[1], across.shape[1])
+        size = (len(tiles), RGB_ROWS, down.shape[1], across.shape[1])
         painted = self.siren.fourier.new_empty(len(pictures), *size)
         for out, picture in zip(painted, pictures, strict=True):
             self._paint(x, picture, cells, out.flatten(2))
-        return painted
+        return painted[:, :, :3]
 
     def _paint(self, x: Tensor, picture: Modulation, cells: Tensor, out: Tensor) -> None:
-        """Features [G, F, P] through one picture's SIRENs to colours, into [G, 3, P]."""
+        """Features [G, F, P] through one picture's SIRENs to colours, into [G, 4, P]."""
         for index, layer in enumerate(self.layers):
-            weight = self._folded(index, picture, cells)  # [G, S, F], at last [G, 3, S]
+            weight = self._folded(index, picture, cells)  # [G, S, F], at last [G, 4, S]
             last = layer is self.siren.rgb
             shape = (len(x), len(layer.weight), x.shape[-1])
             into = out if last else self._buffer(f"activation {index}", shape)
-            torch.bmm(weight, x, out=into)
-            x = into.add_(layer.bias[:, None])  # [G, S, P]
+            x = torch.bmm(weight, x, out=into)  # [G, S, P]
+            x[:, : len(layer.bias)] += layer.bias[:, None]
             if not last:
                 x.sin_()
 
@@ -100,10 +103,16 @@ class Painter:
         return self._embedded
 
     def _folded(self, index: int, picture: Modulation, cells: Tensor) -> Tensor:
-        """w'_ij = s_i w_ij, divided by its norm if demodulated, of G patches: [G, out, in]."""
+        """w'_ij = s_i w_ij, divided by its norm if demodulated, of G patches: [G, out, in].
+
+        The colours' weights have ``RGB_ROWS`` rows, the last one of zeros.
+        """
         layer, style = self.layers[index], picture.styles[index][cells]  # [G, in]
-        weight = self._buffer(f"weight {index}", (len(cells), *layer.weight.shape))
-        torch.mul(layer.weight, style[:, None], out=weight)
+        rows, columns = layer.weight.shape
+        padded = RGB_ROWS if layer is self.siren.rgb else rows
+        weight = self._buffer(f"weight {index}", (len(cells), padded, columns))
+        weight[:, rows:] = 0
+        torch.mul(layer.weight, style[:, None], out=weight[:, :rows])
         demodulation = picture.demodulations[index]
         return weight if demodulation is None else weight.mul_(demodulation[cells][:, :, None])
 

@@ -44,7 +44,7 @@ def pieces(
     what: Grid | Walk, model: str, digest: str, engine: Engine, position: Position = BEGINNING
 ) -> Iterator[Piece]:
     """The file's bytes, from that position on."""
-    text = told(what, digest)
+    text = told(what, engine.identity(digest))
     if isinstance(what, Grid):
         png = PngEncoder(what.width, what.height, text, position.strip, position.adler)
         yield from map(encoded(png.strip), grid_strips(what, model, digest, engine, position.strip))
@@ -76,7 +76,7 @@ def image_pieces(
     engine: Engine,
 ) -> Iterator[Piece]:
     """The bytes of one image."""
-    encoder = encoder_for(digest, seed, truncation, columns, rows, form)
+    encoder = encoder_for(engine.identity(digest), seed, truncation, columns, rows, form)
     for strip in ahead(engine.draw(model, digest, [seed], [truncation], columns, rows)):
         yield encoder.strip(strip[0])
     yield encoder.end()
@@ -107,12 +107,12 @@ def walk_frames(walk: Walk, model: str, digest: str, engine: Engine, first: int)
         yield from np.concatenate(strips, axis=1)
 
 
-def told(what: Grid | Walk, digest: str) -> dict[str, str]:
+def told(what: Grid | Walk, model: str) -> dict[str, str]:
     """What the file says of its making."""
     text = {
         "Software": "ViTGAN",
         "Seeds": ",".join(str(seed) for seed in what.seeds),
-        "Model": digest,
+        "Model": model,
         "Resolution": f"{what.columns.full}x{what.rows.full}",
         "Truncation": repr(float(what.truncation)),
     }

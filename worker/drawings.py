@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from redis import RedisError
 from structlog.contextvars import bound_contextvars
 
+from contract.arithmetic import reference
 from contract.jobs import Beat, Claim, JobStore
 from contract.leftovers import sweep
 from contract.messages import DrawRequest, Images
@@ -79,7 +80,8 @@ def _draw(
             for data in file_parts(claim.request, engine, beats):
                 file.write(data)
         part.rename(whole)
-        result = {"media_type": what.media_type, "bytes": whole.stat().st_size}
+        drawn_by = reference(claim.request.model, claim.request.digest, engine.arithmetic)
+        result = {"media_type": what.media_type, "bytes": whole.stat().st_size, "model": drawn_by}
         until_told(lambda: store.succeed(claim, result), stopping)
     except StoppedError:
         return "released" if beats.given_back else "stopped"

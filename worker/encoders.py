@@ -30,16 +30,19 @@ class Encoder(Protocol):
 
 
 def encoder_for(
-    digest: str, seed: int, truncation: float, columns: Side, rows: Side, form: Form,
+    model: str, seed: int, truncation: float, columns: Side, rows: Side, form: Form,
     position: Position = BEGINNING,
 ) -> Encoder:  # fmt: skip
-    """The encoder of one image, from ``position`` on; a PNG says of its making what draws it again."""
+    """The encoder of one image, from ``position`` on; a PNG says of its making what draws it again.
+
+    ``model`` is the digest, with the kind of arithmetic unless it is portable.
+    """
     if not form.streamed:
         return WholeEncoder(form)
     text = {
         "Software": "ViTGAN",
         "Seed": str(seed),
-        "Model": digest,
+        "Model": model,
         "Resolution": f"{columns.full}x{rows.full}",
         "Truncation": repr(float(truncation)),
     }

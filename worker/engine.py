@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from contract.arithmetic import identity
 from contract.messages import Side
 from contract.models import ModelLibrary
 from model.checkpoint import load_generator
@@ -18,6 +19,7 @@ from model.generator import Generator
 from model.painter import Crew
 from model.rendering import Frame, Span, strips
 from model.sampling import sample_tokens
+from worker.arithmetic import kind_in_use
 from worker.metrics import MODEL_LOADS, MODELS_LOADED, count_drawn, stage, staged
 
 
@@ -36,8 +38,13 @@ class Engine:
         self.library = library
         self.crew = Crew(threads)
         self.loaded_models = loaded_models
+        self.arithmetic = kind_in_use()
         self._loaded: OrderedDict[str, Generator] = OrderedDict()
         self._loading = threading.Lock()
+
+    def identity(self, digest: str) -> str:
+        """What files say that their bytes follow from."""
+        return identity(digest, self.arithmetic)
 
     def draw(
         self, model: str, digest: str, seeds: Sequence[int], truncations: Sequence[float],

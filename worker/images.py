@@ -133,10 +133,9 @@ def answering(redis: Redis, order: Order, replies: list[Reply]) -> Iterator[None
 
 
 def _draw(batch: ImageBatch, engine: Engine, replies: list[Reply]) -> None:
+    model, form = engine.identity(batch.digest), batch.form
     encoders = [
-        encoder_for(
-            batch.digest, item.seed, item.truncation, batch.columns, batch.rows, batch.form, batch.position
-        )
+        encoder_for(model, item.seed, item.truncation, batch.columns, batch.rows, form, batch.position)
         for item in batch.items
     ]
     seeds = [item.seed for item in batch.items]

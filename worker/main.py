@@ -14,6 +14,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from contract.arithmetic import PORTABLE
 from contract.jobs import JobStore
 from contract.logs import set_up_logs
 from contract.messages import Composition, ImageBatch
@@ -48,7 +49,13 @@ def run_image_worker(settings: WorkerSettings) -> None:
     library = ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir)
     engine = Engine(library, core_count(settings.threads), settings.loaded_models)
     redis = Redis.from_url(settings.bytes_url, socket_timeout=STALL_SECONDS + 5, retry=Retry(NoBackoff(), 0))
-    celery = make_celery(settings.redis_url)
+    celery = make_celery(settings.redis_url, engine.arithmetic)
+    log.info("images are drawn with arithmetic %s", engine.arithmetic)
+    if settings.arithmetic == PORTABLE != engine.arithmetic:
+        log.warning(
+            "this machine cannot draw with portable arithmetic, which needs an x86-64 CPU with AVX2 and the "
+            "PyTorch of constraints.txt: other kinds of machine will draw other bytes"
+        )
 
     stopping, late = threading.Event(), threading.Event()
 
@@ -84,7 +91,7 @@ def run_image_worker(settings: WorkerSettings) -> None:
 
     await_answer(redis)
     try:
-        run_celery(celery, GENERATE, settings.slots, settings, WORKER)
+        run_celery(celery, GENERATE, settings.slots, settings, WORKER, engine.arithmetic)
     finally:
         drawings.shutdown()  # they stop at their next strip, while Python still lets them have threads
 

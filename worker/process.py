@@ -14,6 +14,7 @@ from celery.apps import worker as celery_worker
 from contract import keys
 from contract.instruments import serve
 from contract.presence import Beating
+from contract.queue import image_queue
 from contract.redis_client import command_client
 from contract.traces import end_traces
 from worker.pool import ThreadPool
@@ -41,14 +42,19 @@ def serve_metrics(room: str, settings: WorkerSettings) -> None:
         ) from None
 
 
-def run_celery(celery: Celery, queue: str, slots: int, settings: WorkerSettings, room: str) -> None:
+def run_celery(
+    celery: Celery, queue: str, slots: int, settings: WorkerSettings, room: str, arithmetic: str = ""
+) -> None:
     """Starts Celery's worker on a pool of threads; returns when a signal has stopped it.
+
+    ``arithmetic`` is the kind of an image worker; only images of this kind come to it.
 
     Raises ``SystemExit`` if it has ended by itself, as Celery does over bytes that are no message.
     """
     serve_metrics(room, settings)
     asked_to_stop = threading.Event()
-    beating = Beating(command_client(settings.redis_url), queue, name(queue))
+    beating = Beating(command_client(settings.redis_url), queue, name(queue), arithmetic)
+    listens_to = image_queue(arithmetic) if arithmetic else keys.of_version(queue)
     signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
 
     @signals.worker_shutting_down.connect(weak=False)
@@ -64,7 +70,7 @@ def run_celery(celery: Celery, queue: str, slots: int, settings: WorkerSettings,
     celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]
     celery.worker_main(
         [
-            "--quiet", "worker", f"--concurrency={slots}", f"--queues={keys.of_version(queue)}",
+            "--quiet", "worker", f"--concurrency={slots}", f"--queues={listens_to}",
             f"--hostname={name(queue)}", "--without-gossip", "--without-mingle",
             "--without-heartbeat",
         ]

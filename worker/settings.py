@@ -20,6 +20,11 @@ class WorkerSettings(SharedSettings):
     )
     loaded_models: int = Field(4, ge=1, description="models an image worker keeps in memory")
     result_seconds: float = Field(86_400, gt=0, description="how long files of drawing jobs are kept")
+    arithmetic: Literal["portable", "native"] = Field(
+        "portable",
+        description="how images are drawn: portable gives the same bytes on every x86-64 CPU with AVX2; "
+        "native takes this CPU's best instructions, which is faster, and names them in ETag and X-Model",
+    )
     device: Literal["cpu", "cuda"] = Field(
         "cpu", description="what trainings run on; images are painted by the CPU, which keeps their bytes"
     )

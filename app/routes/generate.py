@@ -50,7 +50,7 @@ async def generate(
     """
     model = use.model(body.model)
     said = body.model_dump_json(exclude_unset=True)
-    settled = await repeats.settle_soon(use.jobs.redis, said, body.seed, model.digest)
+    settled = await repeats.settle_soon(use.jobs.redis, said, body.seed, model.identity)
     what = body.model_copy(update={"seed": settled.seed}).what()
     if isinstance(what, Grid):
         check_composition(what, use.settings)

@@ -128,7 +128,7 @@ def address(identifier: str, request: Request) -> str:
 
 def to_digest(model: PublishedModel, seed: int, rest: str, request: Request) -> Response:
     """To the same under the model's digest; asked anew each time."""
-    where = address(f"{model.name}@{model.short_digest}:{seed}", request)
+    where = address(f"{model.reference}:{seed}", request)
     return RedirectResponse(f"{where}/{quote(rest, safe='/,:!^')}", 307, {"Cache-Control": "no-cache"})
 
 

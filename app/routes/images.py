@@ -20,6 +20,7 @@ from app.images import MEDIA_TYPES, Picture, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Services, Use
 from app.visits import Visitor
+from contract.arithmetic import PATTERN, PORTABLE
 from contract.messages import Form
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED, is_seed
@@ -28,7 +29,7 @@ router = APIRouter(tags=["images"])
 
 FORMATS = {"png": "png", "webp": "webp", "jpg": "jpeg"}
 FOR_EVER = "public, max-age=31536000, immutable"
-DIGEST = re.compile(r"[0-9a-f]{12,64}")
+DIGEST = re.compile(rf"([0-9a-f]{{12,64}})(?:\+({PATTERN}))?")
 
 
 class Parameters(BaseModel):
@@ -72,9 +73,7 @@ async def image(
     name, _, digest = model.partition("@")
     published = find(name, digest, use)
     if not digest:
-        target = request.url.replace(
-            path=f"/images/{published.name}@{published.short_digest}/{seed}.{suffix}"
-        )
+        target = request.url.replace(path=f"/images/{published.reference}/{seed}.{suffix}")
         where = f"{target.path}?{target.query}" if target.query else target.path
         return RedirectResponse(where, 307, {"Cache-Control": "no-cache"})
     picture = asked(published, seed, suffix, parameters)
@@ -88,9 +87,15 @@ async def image(
 
 
 def find(name: str, digest: str, use: Services) -> PublishedModel:
-    """The model of that name; raises ``NotFound``, also if its digest is another one now."""
-    published = use.model(name)
-    if digest and not (DIGEST.fullmatch(digest) and published.digest.startswith(digest)):
+    """The model of that name; raises ``NotFound``, also if its digest is another one now.
+
+    ``digest`` may end in ``+`` and a kind of arithmetic; without one it stands for portable bytes.
+    """
+    if not digest:
+        return use.model(name)
+    named = DIGEST.fullmatch(digest)
+    published = use.model(name, (named and named[2]) or PORTABLE)
+    if not (named and published.digest.startswith(named[1])):
         raise NotFound(
             f"model {name!r} is {published.short_digest} now, not {digest}: "
             f"ask for /images/{published.name}/... to be sent to it"

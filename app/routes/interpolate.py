@@ -45,7 +45,7 @@ async def interpolate(
     """
     model, walk = use.model(body.model), body.walk()
     said = body.model_dump_json(exclude_unset=True)
-    settled = await repeats.settle_soon(use.jobs.redis, said, digest=model.digest)
+    settled = await repeats.settle_soon(use.jobs.redis, said, digest=model.identity)
     check_composition(walk, use.settings)
     is_job = wants_job(request)
     webhook = checked_webhook(body.webhook, is_job, use.settings)

@@ -132,7 +132,9 @@ def result(job_id: str, use: Use, client: Known) -> FileResponse:
     path = use.settings.results_dir / f"{job.id}.{what.suffix}"
     if not path.is_file():
         raise NotFound(f"the file of job {job_id} is no longer kept: ask for it again")
-    return FileResponse(path, media_type=what.media_type)
+    # What an older release has drawn does not say with which model.
+    named = {"X-Model": str(job.result["model"])} if "model" in job.result else None
+    return FileResponse(path, media_type=what.media_type, headers=named)
 
 
 @router.delete("/jobs/{job_id}", status_code=202, summary="Cancel a job")

@@ -46,6 +46,7 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
         "missing": missing,
         "redis": use.fleet.redis_answers,
         "image_workers": use.fleet.workers.get(GENERATE, 0),
+        "arithmetic": use.fleet.kinds,
         "training_workers": use.fleet.workers.get(TRAIN, 0),
         "version": TOGETHER,
         "other_versions": use.fleet.others,

@@ -17,6 +17,7 @@ from app.main import create_app
 from app.services import Services
 from app.settings import AppSettings
 from contract import keys
+from contract.arithmetic import PORTABLE
 from contract.messages import ImageBatch
 from contract.queue import GENERATE
 from contract.stream import Frame, Kind
@@ -45,9 +46,11 @@ class Painter:
         for frame in self.answer(batch):
             self.redis.rpush(keys.replies(batch.reply_to), frame.encode())
 
-    def come_alive(self) -> None:
+    def come_alive(self, arithmetic: str = PORTABLE) -> None:
         """Beats once, far into the future."""
-        self.redis.zadd(keys.workers(GENERATE), {"painter": self.redis.time()[0] + 3600})
+        until = self.redis.time()[0] + 3600
+        self.redis.zadd(keys.workers(GENERATE), {"painter": until})
+        self.redis.zadd(keys.ARITHMETIC, {f"{arithmetic} painter": until})
 
 
 @dataclass

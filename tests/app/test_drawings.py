@@ -19,7 +19,7 @@ ASYNC = {"Prefer": "respond-async"}
 async def api(start: Start, monkeypatch: pytest.MonkeyPatch) -> Api:
     api = await start(alive=False)  # nobody needs to draw now
     rings: list[Any] = []
-    monkeypatch.setattr(api.services.celery, "send_task", lambda *told: rings.append(told))
+    monkeypatch.setattr(api.services.celery, "send_task", lambda *told, **_: rings.append(told))
     api.app.state.rings = rings
     return api
 
@@ -30,7 +30,9 @@ def finish(api: Api, job_id: str, data: bytes, suffix: str) -> None:
     assert claim is not None
     api.services.settings.results_dir.mkdir(parents=True, exist_ok=True)
     (api.services.settings.results_dir / f"{job_id}.{suffix}").write_bytes(data)
-    api.services.jobs.succeed(claim, {"media_type": "told by the request", "bytes": len(data)})
+    api.services.jobs.succeed(
+        claim, {"media_type": "told by the request", "bytes": len(data), "model": "m@1"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ async def test_a_job_and_its_file(api: Api, route: str, body: Any, media_type: s
     fetched = await api.http.get(where)
     assert (fetched.status_code, fetched.content) == (200, b"the file")
     assert fetched.headers["content-type"] == media_type
+    assert fetched.headers["x-model"] == "m@1"
     assert (await api.http.head(where)).headers["content-length"] == "8"
     api.services.settings.results_dir.joinpath(f"{job['id']}.{suffix}").unlink()
     refused(await api.http.get(where), 404, "no longer kept")

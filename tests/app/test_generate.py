@@ -218,9 +218,8 @@ async def test_a_large_image_streams_and_pays_a_credit_a_chunk(
     answer = await api.http.post("/generate", json={"resolution": 2048})
     assert answer.content == b"0;1;2;3;4;end"
     assert paid == [CREDIT.decode()] * 5
-    assert sorted(redis.keys("*")) == sorted(
-        [keys.workers(GENERATE), keys.GATES, keys.REAPER]
-    )  # nothing is left behind
+    kept = [keys.workers(GENERATE), keys.ARITHMETIC, keys.GATES, keys.REAPER]
+    assert sorted(redis.keys("*")) == sorted(kept)  # nothing is left behind
     assert len(api.services.replies) == 0
 
 

@@ -214,7 +214,7 @@ async def test_the_reaper_counts_what_it_takes_and_rings(api: Api, redis: Redis)
     unheard = store.create(TrainRequest(dataset="d", preset="p", name="unheard", kimg=1, seed=0))
     redis.zadd(keys.JOB_RINGS, {unheard: 1})
     redis.delete(keys.REAPER)  # whatever this process's own reaper says
-    Reaper(store, api.services.celery).look()
+    Reaper(store, api.services.celery, api.services.fleet).look()
     after = await series(api)
     for name in ("vitgan_leases_expired_total", "vitgan_doorbells_rung_again_total"):
         assert after[name] == before[name] + 1

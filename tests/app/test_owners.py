@@ -51,7 +51,7 @@ async def house(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         await start(alive=False),
     )
     for api in doors:
-        monkeypatch.setattr(api.services.celery, "send_task", lambda *_: None)  # nobody needs to draw
+        monkeypatch.setattr(api.services.celery, "send_task", lambda *_, **__: None)  # nobody needs to draw
     return House(*doors, {who: key for who, (key, _) in given.items()})
 
 

@@ -50,7 +50,7 @@ async def test_a_client_has_so_many_unfinished_jobs(api: Api) -> None:
 
 
 async def test_a_job_that_nobody_could_be_told_of_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*told: object) -> None:
+    def away(*told: object, queue: str) -> None:
         raise OSError("no broker")
 
     monkeypatch.setattr(api.services.celery, "send_task", away)
@@ -64,9 +64,9 @@ async def test_no_doorbells_pile_up_where_the_workers_are_only_busy(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[object] = []
-    monkeypatch.setattr(api.services.celery, "send_task", lambda *told: rung.append(told))
+    monkeypatch.setattr(api.services.celery, "send_task", lambda *told, **_: rung.append(told))
     store = api.services.jobs
-    reaper = Reaper(store, api.services.celery)
+    reaper = Reaper(store, api.services.celery, api.services.fleet)
     store.redis.set(keys.REAPER, reaper.id)
     (job_id,) = [store.create(TrainRequest(dataset="d", preset="vitgan-ti-32", name="n", kimg=1, seed=0))]
     for waiting, times in ((1, 0), (0, 1)):
@@ -83,7 +83,7 @@ async def test_no_lease_ends_with_an_outage_of_redis(api: Api, monkeypatch: pyte
     monkeypatch.setattr("app.reaper.LOOK_SECONDS", 0.01)
     monkeypatch.setattr("app.reaper.GRACE_SECONDS", 1.5)
     store = JobStore(api.services.jobs.redis)
-    reaper = Reaper(store, api.services.celery)
+    reaper = Reaper(store, api.services.celery, api.services.fleet)
     store.redis.set(keys.REAPER, reaper.id)  # the service's own one is not elected
     job_id = store.create(TrainRequest(dataset="d", preset="vitgan-ti-32", name="n", kimg=1, seed=0))
     assert store.claim(job_id, TrainRequest)

@@ -51,7 +51,7 @@ async def drawing(start: Start, tmp_path: Path, valkey_url: str) -> Api:
 
     def answer(batch: ImageBatch) -> list[Frame]:
         with command_client(valkey_url, decode=False) as raw:
-            draw_batch(ImageBatch.model_validate(batch.model_dump()), engine, raw, "worker-1")
+            draw_batch(ImageBatch.model_validate(batch.model_dump()), engine, raw, "painter")  # which beats
         return []
 
     api.painter.answer = answer

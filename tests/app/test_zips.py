@@ -71,9 +71,8 @@ async def test_large_images_come_one_after_the_other(api: Api, redis: Redis) -> 
     api.painter.answer = in_parts
     answer = await api.http.post("/generate", json={"seeds": [5, 6], "resolution": 2048})
     assert entries(answer.content) == {"seed0005.png": b"0;1;2;5", "seed0006.png": b"0;1;2;6"}
-    assert sorted(redis.keys("*")) == sorted(
-        [keys.workers(GENERATE), keys.GATES, keys.REAPER]
-    )  # nothing is left behind
+    kept = [keys.workers(GENERATE), keys.ARITHMETIC, keys.GATES, keys.REAPER]
+    assert sorted(redis.keys("*")) == sorted(kept)  # nothing is left behind
 
 
 @pytest.mark.parametrize("resolution", [64, 2048])

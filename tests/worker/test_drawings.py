@@ -13,6 +13,7 @@ from redis import Redis
 from redis import TimeoutError as RedisTimeout
 
 from contract import job_machine
+from contract.arithmetic import reference
 from contract.jobs import Asked, Claim, JobStatus, JobStore
 from contract.messages import DrawRequest, Form, Grid, Images, Side, Walk
 from contract.models import PublishedModel
@@ -67,7 +68,10 @@ def test_one_image_is_its_file(
     assert not run_drawing(job_id, store, engine, settings, threading.Event())
     job, expected = store.get(job_id), image(tiny, engine, 7, form)
     assert (job.kind, job.status) == ("draw", JobStatus.SUCCEEDED)
-    assert job.result == {"media_type": f"image/{form.format}", "bytes": len(expected)}
+    drawn_by = reference("tiny", tiny.digest, engine.arithmetic)
+    assert job.result == {
+        "media_type": f"image/{form.format}", "bytes": len(expected), "model": drawn_by,
+    }  # fmt: skip
     assert result(settings, f"{job_id}.{what.suffix}") == expected
     assert [path.suffix for path in settings.results_dir.iterdir()] == [f".{what.suffix}"]
 
