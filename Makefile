@@ -35,6 +35,7 @@ check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/lint-imports
 
 check-ops: $(VENV)/.installed-ops  ## compose, Dockerfile, settings' documents, alerts and dashboards; no Docker needed
+	@scripts/need promtool
 	@scripts/check-ops $(BIN)
 	@promtool check config docker/prometheus/prometheus.yml
 	@promtool test rules docker/prometheus/tests.yml
@@ -47,6 +48,7 @@ lock: $(VENV)/.installed-ops  ## docker/requirements, from pyproject.toml and co
 	@$(BIN)/python -m scripts.lock
 
 images:  ## the images, with their version and commit on their labels; needs Docker
+	@scripts/need docker
 	@VERSION=$(VERSION) REVISION=$$(git rev-parse HEAD) docker compose build
 
 sbom: $(VENV)/.installed-ops  ## build/sbom-IMAGE.json: the Python packages of each image, in CycloneDX's form

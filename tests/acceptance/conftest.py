@@ -126,7 +126,7 @@ def browser() -> Iterator[Browser]:
     """A real Chromium without a window."""
     if CHROMIUM is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "no Chromium here: install the package chromium"
+            "Chromium is not installed: install the package chromium"
         )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

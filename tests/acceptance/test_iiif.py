@@ -68,11 +68,15 @@ def other_site() -> Iterator[str]:
 def settle(page: Page) -> None:
     """Until every tile of what is looked at is there."""
     page.wait_for_function("viewer.world.getItemCount() === 1 && viewer.world.getItemAt(0).getFullyLoaded()")
-    page.wait_for_timeout(500)  # and drawn
 
 
 def shown(page: Page) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(page.locator("#viewer").screenshot())).convert("RGB"), float)
+    """The viewer once it has drawn its tiles: when half a second changes nothing any more."""
+    before, now = b"", page.locator("#viewer").screenshot()
+    while now != before:
+        page.wait_for_timeout(500)
+        before, now = now, page.locator("#viewer").screenshot()
+    return np.asarray(Image.open(io.BytesIO(now)).convert("RGB"), float)
 
 
 def steepest(image: np.ndarray) -> tuple[float, float]:

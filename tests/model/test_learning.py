@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
@@ -21,9 +20,11 @@ from model.trainer import Trainer
 from tests.model import naive
 
 STEPS = 500
+LAG = 0.03  # the share of sigma(W) that power iteration may miss
 SIDE = 16
 # The recipe of vitgan-ti-32 but for a batch of 16 and three times its rate: so small a set bears it, and
-# 500 steps are enough. Seeds 0, 1 and 2 were tried; all have both classes between 45% and 55%.
+# 500 steps are enough. Over six trainings (seeds 0 to 2; AVX-512, AVX2, neither) each class had between
+# 43% and 57% of the pictures.
 TOY = Config(
     preset="toy",
     generator=GeneratorConfig(
@@ -95,15 +96,21 @@ def isn_layers() -> Iterator[tuple[str, ISNLinear]]:
 
 
 def test_isn_is_exact_after_500_real_steps() -> None:
-    """sigma(W) from u and v, against NumPy's SVD of the weights that training left."""
-    grown = []
+    """sigma(W) from u and v, against NumPy's SVD of the weights that training left.
+
+    Unit vectors never give more than sigma(W). They give less where its two largest singular values nearly
+    agree: one step of power iteration a training step then lags behind the weights. Over six trainings (two
+    seeds with AVX-512, three with AVX2, one with neither) it missed 1.3% at most, where the second value was
+    0.97 of the first. The sigma(W) of the start would miss 9% or more, as the last line has it.
+    """
+    grown, above, below = [], 1 + 1e-4, 1 - LAG
     for name, layer in isn_layers():
         weight = naive.array(layer.weight)
         sigma = np.linalg.svd(weight, compute_uv=False)[0]
         estimate = float(layer.u.double() @ layer.weight.detach().double() @ layer.v.double())
-        assert estimate == pytest.approx(sigma, rel=0.01), name
+        assert below * sigma <= estimate <= above * sigma, name
         normalised = np.linalg.svd(naive.array(layer.normalised_weight()), compute_uv=False)[0]
-        assert normalised == pytest.approx(float(layer.sigma_init), rel=0.01), name
+        assert 1 / above <= normalised / float(layer.sigma_init) <= 1 / below, name
         grown.append(sigma / float(layer.sigma_init))
     assert max(grown) > 1.1, "no weight moved enough to show anything"
 

@@ -18,7 +18,8 @@ def test_latents_are_stacked_in_order() -> None:
     assert torch.equal(latents([5, 3], 8), torch.stack((latent(5, 8), latent(3, 8))))
 
 
-@pytest.mark.parametrize("batch", [2, 7, 16, 33])
+# Of 19 and 33 rows MKL on AVX2 computes the last ones by other kernels.
+@pytest.mark.parametrize("batch", [2, 7, 16, 19, 33])
 def test_tokens_are_the_same_to_the_bit_in_any_batch(served: Generator, batch: int) -> None:
     seeds = [(k * 7919) % 2**32 for k in range(batch)]
     psi = [(k % 4) / 3 for k in range(batch)]

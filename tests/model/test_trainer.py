@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,7 @@ def test_two_processes_sum_to_the_gradient_of_one(tiny: Config, noise: Pictures,
         subprocess.Popen(
             [sys.executable, SIDE_BY_SIDE, tmp_path],
             env={
+                **os.environ,  # so that they round as this process does
                 "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1",
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": str(Path.cwd()),
             },
@@ -116,7 +119,13 @@ def test_bf16_steps_near_fp32(tiny: Config, noise: Pictures) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler warns of itself
-def test_a_compiled_step_is_the_eager_one(tiny: Config, noise: Pictures) -> None:
+@pytest.mark.timeout(900)  # with an empty cache it took up to 5 minutes on a loaded machine
+def test_a_compiled_step_is_the_eager_one(
+    tiny: Config, noise: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A cache for each instruction set (ATEN_CPU_CAPABILITY): kernels for another one fail, or do not compile.
+    name = f"torchinductor_tests_{os.getuid()}_{torch.backends.cpu.get_cpu_capability()}"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / name))
     still = tiny.with_setting("training.learning_rate=1e-12").with_setting("generator.blocks=1")
     compiled = after_a_step(still, noise, compiler="default")
     close(gradients(compiled), gradients(after_a_step(still, noise)), 1e-3)

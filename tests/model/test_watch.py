@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from model import checkpoint, watch
+from model import checkpoint, losses, progress, watch
 from model.config import Config
 from model.data import Pictures
 from model.trainer import StepLosses, Trainer
@@ -17,16 +18,37 @@ from model.watch import TrainingError, collapse, explained, plateau
 LN2 = math.log(2)
 
 
-def test_losses_that_are_no_numbers_end_the_training_and_save_nothing(
-    tiny: Config, noise: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("broken", ["discriminator_loss", "generator_loss", "consistency_loss"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_losses_that_are_not_numbers_end_the_training_and_save_nothing(
+    tiny: Config, noise: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, value: float
 ) -> None:
-    """A rate just under 1 with Adam blows the weights up; the checkpoint before stays and goes on."""
+    """A loss of NaN or infinity ends the training at once; the checkpoint before stays whole and goes on."""
     train(tiny, noise, tmp_path, kimg=0.008)
-    kept = sorted(path.name for path in tmp_path.iterdir())
-    wild = tiny.with_setting("training.learning_rate=0.999")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    kept = {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")}
+    exact, calls = getattr(losses, broken), 0
+
+    def breaks_at_the_third_step(*logits: Tensor) -> Tensor:
+        # A sum's gradient does not see the constant, so the weights stay numbers: what ends the training is
+        # the check of the losses, not that of the weights.
+        nonlocal calls
+        calls += 1
+        per_step = 2 if broken == "consistency_loss" else 1  # of real and of generated pictures
+        return exact(*logits) + (value if calls > 2 * per_step else 0.0)
+
+    monkeypatch.setattr(losses, broken, breaks_at_the_third_step)
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0)  # losses are looked at when they are reported
+    seen: list[float] = []
     with pytest.raises(TrainingError, match=r"not numbers.*--resume and a lower training.learning_rate"):
-        train(wild, noise, tmp_path, kimg=1000, tick_kimg=1000, resume=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+        train(
+            tiny, noise, tmp_path, kimg=0.04, tick_kimg=0.04, resume=True,
+            on_progress=lambda report: seen.append(report.kimg),
+        )  # fmt: skip
+    assert seen == [0.012, 0.016]  # the steps before, each with losses that were numbers
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("checkpoint-*")} == kept
+    monkeypatch.undo()
     assert train(tiny, noise, tmp_path, kimg=0.012, resume=True)
 
 
@@ -37,9 +59,9 @@ def test_weights_that_are_no_numbers_are_not_saved(
     """An update can break the weights after the last loss that was still a number."""
 
     def broken_step(self: Trainer, pictures: Pictures) -> StepLosses:
-        losses = step(self, pictures)
+        measured = step(self, pictures)
         next(iter(getattr(self, part).parameters())).data[0] = math.nan
-        return losses
+        return measured
 
     step = Trainer.step
     monkeypatch.setattr(Trainer, "step", broken_step)

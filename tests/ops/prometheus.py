@@ -24,7 +24,8 @@ def binary(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            f"no {name} here: install the package prometheus"
+            f"{name} is not installed: on Debian and Ubuntu install the package prometheus, elsewhere "
+            "take it from the release page of Prometheus"
         )
     return str(found)
 

@@ -101,7 +101,7 @@ def copy(source: Path, target: Path, *options: str) -> list[str]:
     return [f"/{name}" for name in re.findall(r"INFO\s+: (\S+): Copied", done.stderr)]
 
 
-@pytest.mark.skipif(shutil.which("rclone") is None, reason="no rclone is here")
+@pytest.mark.skipif(shutil.which("rclone") is None, reason="install the package rclone")
 def test_rclone_copies_whole_models_never_writes_over_and_brings_all_back(tmp_path: Path) -> None:
     data, bucket, new = tmp_path / "data", tmp_path / "bucket", tmp_path / "new"
     fill(data)

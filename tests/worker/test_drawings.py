@@ -131,7 +131,7 @@ class Drawing(threading.Thread):
         self.job_id, self.stopping = store.create(long(model)), threading.Event()
         self.arguments = (self.job_id, store, engine, settings, self.stopping)
         self.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (store.get(self.job_id).progress or {}).get("images"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -154,7 +154,7 @@ def test_a_cancelled_one_stops_and_leaves_nothing(
 ) -> None:
     assert store.get(drawing.job_id).progress["total_images"] == 100_000  # type: ignore[index]
     store.request_cancel(drawing.job_id)
-    drawing.join(10)
+    drawing.join(60)
     assert store.get(drawing.job_id).status is JobStatus.CANCELLED
     assert not drawing.again
     assert list(settings.results_dir.iterdir()) == []
@@ -164,7 +164,7 @@ def test_a_worker_that_stops_gives_it_back(
     drawing: Drawing, store: JobStore, settings: WorkerSettings
 ) -> None:
     drawing.stopping.set()
-    drawing.join(10)
+    drawing.join(60)
     assert drawing.again  # the doorbell rings for another worker
     assert store.get(drawing.job_id).status is JobStatus.QUEUED
     assert list(settings.results_dir.iterdir()) == []
@@ -175,12 +175,12 @@ def test_one_that_lost_its_job_stops(
 ) -> None:
     monkeypatch.setattr(job_machine, "LEASE_SECONDS", -1)
     monkeypatch.setattr(job_machine, "PAUSE_SECONDS", 0)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not store.reap():
         assert time.monotonic() < deadline
     monkeypatch.undo()
     assert store.claim(drawing.job_id, DrawRequest) is not None
-    drawing.join(10)
+    drawing.join(60)
     assert not drawing.is_alive()
     assert store.get(drawing.job_id).status is JobStatus.RUNNING  # the other one's
 

@@ -17,7 +17,7 @@ from contract.messages import ImageBatch, ImageItem, Position, Side
 from contract.models import PublishedModel
 from contract.stream import CREDIT, GONE, WINDOW, Frame, Kind
 from worker.engine import Engine
-from worker.images import draw_batch
+from worker.images import WAIT_SECONDS, draw_batch
 
 
 def batch(
@@ -140,7 +140,7 @@ class Reader:
     def run(self) -> None:
         while not self.taken or self.taken[-1].kind is Kind.DATA:
             self.most_waiting = max(self.most_waiting, self.raw.llen(keys.replies("api")))  # type: ignore[type-var]
-            got = self.raw.blpop([keys.replies("api")], timeout=5)
+            got = self.raw.blpop([keys.replies("api")], timeout=60)
             assert got is not None, "the worker stopped sending"
             frame = Frame.decode(got[1])  # type: ignore[index]
             if frame.kind is Kind.TAKEN:
@@ -193,9 +193,17 @@ def test_a_worker_that_stops_waits_for_no_credit(
     engine: Engine, tiny: PublishedModel, raw: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.images.CHUNK", 2_000)
-    started = time.monotonic()
-    draw_batch(batch(tiny, [1], (400, 400)), engine, raw, "worker-1", lambda: time.monotonic() > started + 2)
-    assert 2 < time.monotonic() - started < 6
+    asked: list[float] = []
+
+    def third_look_at_a_full_window() -> bool:
+        """However slowly it is drawn: the window fills, and then the worker waits for a credit."""
+        if len(replies(raw)) == WINDOW:
+            asked.append(time.monotonic())
+        return len(asked) == 3
+
+    draw_batch(batch(tiny, [1], (400, 400)), engine, raw, "worker-1", third_look_at_a_full_window)
+    assert len(asked) == 3
+    assert asked[-1] - asked[-2] > WAIT_SECONDS / 2  # it was waiting when it looked
     assert [frame.kind for frame in replies(raw)] == [Kind.DATA] * WINDOW
 
 

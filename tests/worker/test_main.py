@@ -68,7 +68,7 @@ def test_a_stopped_worker_that_hangs_says_where_and_ends(
     try:
         until(lambda: alive(redis, GENERATE) == 1, 60)
         process.terminate()
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 1

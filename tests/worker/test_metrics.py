@@ -64,9 +64,10 @@ def test_an_orders_time_is_told_by_stage(engine: Engine, tiny: PublishedModel, r
     waited = value("vitgan_worker_stage_seconds_sum", stage="queue")
     asked = batch(tiny, [1, 2, 3], (48, 32), sent_at=time.time() - 5)
     draw_batch(asked, engine, raw, "worker-1")
+    longest = time.time() - asked.sent_at
     grown = {stage: count - before[stage] for stage, count in counts().items()}
     assert grown == {"queue": 1, "tokens": 1, "siren": 1, "encode": 1, "reply": 1, "credit": 0}
-    assert value("vitgan_worker_stage_seconds_sum", stage="queue") - waited == pytest.approx(5, abs=0.5)
+    assert 5 <= value("vitgan_worker_stage_seconds_sum", stage="queue") - waited <= longest
     assert value("vitgan_worker_images_total") - images == 3
     assert value("vitgan_worker_models_loaded") == 1
 
@@ -138,9 +139,10 @@ def test_a_training_is_told_while_it_runs_and_not_after() -> None:
         "distance": None,
         "warning": "a plateau",
     }
+    before = time.time()
     with training_told():
         assert value("vitgan_training_running", TRAINER) == 1
-        assert time.time() - value("vitgan_training_report_timestamp_seconds", TRAINER) < 5
+        assert before <= value("vitgan_training_report_timestamp_seconds", TRAINER) <= time.time()
         tell(report)
         assert value("vitgan_training_images_seen", TRAINER) == 1500
         assert value("vitgan_training_loss", TRAINER, part="generator") == 0.7

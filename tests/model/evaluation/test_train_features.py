@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -70,7 +71,14 @@ def test_a_moved_picture_is_a_mirrored_and_shifted_one(monkeypatch: pytest.Monke
 def test_a_training_learns_to_tell_classes_and_writes_what_it_measured(
     classes: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The rate falls with the batch, by the linear scaling rule of Goyal et al. 2017 (arXiv 1706.02677). At
+    # the full rate batches of 16 diverge, and then a CPU's rounding decides where the training ends. A narrow
+    # network is enough for two colours, and is quick where a CPU has no instructions for bf16.
+    monkeypatch.setattr(
+        train_features, "LEARNING_RATE", train_features.LEARNING_RATE * 16 / train_features.BATCH
+    )
     monkeypatch.setattr(train_features, "BATCH", 16)
+    monkeypatch.setattr(train_features, "FeatureNet", partial(FeatureNet, width=8))
     train_zip, test_zip, outs = classes("train.zip"), classes("test.zip", 40), []
     for name in ("one.safetensors", "two.safetensors"):
         monkeypatch.setattr(
@@ -78,9 +86,10 @@ def test_a_training_learns_to_tell_classes_and_writes_what_it_measured(
         )
         train_features.main()
         outs.append(load_file(tmp_path / name))
-    net = FeatureNet(classes=2)
+    net = FeatureNet(width=8, classes=2)
     net.load_state_dict(outs[0])
     share = train_features.accuracy(net.eval(), *train_features.read_classes(test_zip))
+    # Over 20 seeds and each of ATEN_CPU_CAPABILITY=default, avx2 and AVX-512 with AMX the share was 1.0.
     assert share > 0.9
     with safe_open(tmp_path / "one.safetensors", "pt") as file:
         assert float(file.metadata()["test_accuracy"]) == share
