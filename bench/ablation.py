@@ -141,6 +141,7 @@ class RowTrainer(Trainer):
 
     def networks(self) -> tuple[Generator, Discriminator]:
         generator, discriminator = super().networks()
+        assert isinstance(discriminator, Discriminator)  # of kind "vit" in every row
         if self.change:
             self.change(generator, discriminator)
         return generator, discriminator
@@ -161,7 +162,7 @@ def run(row: Row, source: Pictures, kimg: float, batch: int, out: Path, name: st
     while trainer.images_seen < kimg * 1000:
         measured = trainer.step(pictures)
         if trainer.images_seen // config.training.batch % LOG_STEPS == 0:
-            log.append([trainer.images_seen, *(round(float(value), 4) for value in measured)])
+            log.append([trainer.images_seen, *(round(float(value), 4) for value in measured[:5])])
     seconds = time.monotonic() - started
     samples = {
         "": native_pictures(trainer.average, range(SAMPLES)),

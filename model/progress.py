@@ -33,6 +33,7 @@ class Progress:
     consistency: float  # bCR, its lambdas included
     logit_real: float  # mean over augmented real pictures
     logit_fake: float  # mean over augmented generated pictures
+    signs: float  # mean sign of the logits of augmented real pictures: 1 when D knows all of them for real
     spread: float  # mean over pixels of the std over seeds, 0..1; near 0 every seed is one picture
     learning_rate: float  # of the next step, warm-up included
     data_wait: float  # share of the time that steps have waited for pictures, 0..1
@@ -76,7 +77,7 @@ class Reporter:
         now, seen = time.monotonic(), self.trainer.images_seen
         if now - self.reported < REPORT_SECONDS and seen < self.total:
             return
-        loss_d, loss_g, consistency, real, fake = (float(value) for value in losses)
+        loss_d, loss_g, consistency, real, fake, signs = (float(value) for value in losses[:6])
         if not all(math.isfinite(value) for value in (loss_d, loss_g, consistency)):
             raise diverged(seen / 1000)
         if now - self.measured >= SPREAD_SECONDS or seen >= self.total:
@@ -93,6 +94,7 @@ class Reporter:
             consistency=round(consistency, 4),
             logit_real=round(real, 4),
             logit_fake=round(fake, 4),
+            signs=round(signs, 4),
             spread=round(self.spread, 4),
             learning_rate=self.trainer.learning_rate,
             data_wait=round(min(1.0, self.trainer.data_seconds / (now - self.started)), 4),

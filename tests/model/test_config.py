@@ -15,7 +15,7 @@ from model.config import (
     TrainingConfig,
     preset,
 )
-from model.discriminator import Discriminator
+from model.discriminator import discriminator_of
 from model.generator import Generator
 
 
@@ -24,7 +24,7 @@ def test_every_preset_builds_both_networks(name: str) -> None:
     config = preset(name)
     assert config.preset == name
     with torch.device("meta"):
-        generator, discriminator = Generator(config.generator), Discriminator(config.discriminator)
+        generator, discriminator = Generator(config.generator), discriminator_of(config.discriminator)
     side = config.generator.resolution
     assert generator(torch.empty(2, config.generator.z_dim, device="meta")).shape == (
         2,
@@ -62,6 +62,7 @@ def test_a_preset_takes_another_batch_size() -> None:
 def test_paper_presets_have_its_proportions() -> None:
     assert {name: (c.generator.resolution, c.generator.blocks) for name, c in PRESETS.items()} == {
         "vitgan-ti-32": (32, 3),
+        "vitgan-ti-32-stylegan2": (32, 3),
         "vitgan-s-32": (32, 4),
         "vitgan-s-64": (64, 6),
         "vitgan-b-128": (128, 12),
