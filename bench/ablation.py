@@ -21,11 +21,12 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from model.config import Config, preset
+from model.config import Config
 from model.data import Pictures, load_pictures
 from model.discriminator import Discriminator
 from model.generator import Generator
 from model.layers import ISNLinear, linear, merge_heads, split_heads
+from model.presets import preset
 from model.progress import spread
 from model.sampling import grid_image, native_pictures, quantise
 from model.trainer import Trainer

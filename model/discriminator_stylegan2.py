@@ -100,7 +100,8 @@ def minibatch_std(h: Tensor, group: int) -> Tensor:
     A group is of consecutive pictures: so a part of a batch has the groups that the whole batch has, if
     ``group`` divides the part. A batch smaller than a group is one group. [B, c, s, s] to [B, c + 1, s, s].
     """
-    groups = torch.unflatten(h.float(), 0, (-1, min(group, len(h))))  # [B / m, m, c, s, s]
+    exact = h.to(torch.promote_types(h.dtype, torch.float32))  # squares of bf16 are too coarse
+    groups = torch.unflatten(exact, 0, (-1, min(group, len(h))))  # [B / m, m, c, s, s]
     deviation = (groups.var(1, correction=0) + 1e-8).sqrt().mean((1, 2, 3))  # [B / m]
     channel = deviation.repeat_interleave(groups.shape[1])[:, None, None, None]  # [B, 1, 1, 1]
     return torch.cat((h, channel.to(h.dtype).expand(-1, 1, *h.shape[2:])), 1)

@@ -6,9 +6,11 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from model.checkpoint import load_checkpoint, save_checkpoint
@@ -48,16 +50,19 @@ def steps(folder: Path, count: int) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["vit", "stylegan2"])
 def test_stopping_and_going_on_in_a_new_process_changes_no_bit(
-    tiny: Config, noise: Pictures, tmp_path: Path
+    tiny: Config, stylegan2: Config, noise: Pictures, tmp_path: Path, kind: str
 ) -> None:
-    torch.save({"config": tiny.to_dict(), "images": noise.images}, tmp_path / "case.pt")
+    """R1 is taken in every third step of the second kind, so that the stop lies between two of those."""
+    config = replace({"vit": tiny, "stylegan2": stylegan2}[kind], generator=replace(tiny.generator, zoom=2))
+    torch.save({"config": config.to_dict(), "images": noise.images}, tmp_path / "case.pt")
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     steps(straight, 40)
     steps(broken, 20)
     steps(broken, 20)
     one, two = (dict(leaves(load_checkpoint(folder))) for folder in (straight, broken))
-    assert one["/images_seen"] == 160
+    assert one["/images_seen"] == 40 * config.training.batch
     assert one == two
     losses = [torch.load(folder / "next.pt", weights_only=True) for folder in (straight, broken)]
     assert [float(a) for a in losses[0]] == [float(b) for b in losses[1]]
