@@ -7,39 +7,10 @@ Every field is glossed: its unit, its range and where the value comes from. "pap
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-
-def choice(*names: str) -> Any:
-    """A field that takes one of ``names``; the first is its default."""
-    return field(default=names[0], metadata={"names": names})
-
-
-def count(default: int, most: int) -> Any:
-    """A field that takes whole numbers from 1 to ``most``: models come from files, which may say anything."""
-    return field(default=default, metadata={"most": most})
-
-
-def _check_fields(config: Any, section: str) -> None:
-    """Every field has its kind, and no number is negative; whole numbers count from 1."""
-    for entry in fields(config):
-        value, kind = getattr(config, entry.name), entry.type
-        if names := entry.metadata.get("names"):
-            right, wanted = value in names, "one of " + ", ".join(names)
-        elif kind == "bool":
-            right, wanted = isinstance(value, bool), "true or false"
-        elif kind == "str":
-            right, wanted = isinstance(value, str), "a text"
-        elif kind == "int":
-            most = entry.metadata.get("most", math.inf)
-            right = type(value) is int and 1 <= value <= most
-            wanted = "a whole number of 1 or more" if most == math.inf else f"a whole number from 1 to {most}"
-        else:
-            right, wanted = type(value) in (int, float) and value >= 0, "a number of 0 or more"
-        if not right:
-            raise ValueError(f"{section}.{entry.name} is {value!r}: give {wanted}")
+from model.fields import check_fields, choice, count, number_or
 
 
 @dataclass(frozen=True)
@@ -73,7 +44,7 @@ class GeneratorConfig:
     # or SLN's output, as the authors' released code does
 
     def __post_init__(self) -> None:
-        _check_fields(self, "generator")
+        check_fields(self, "generator")
         if self.resolution % self.grid:
             raise ValueError(
                 f"generator.resolution is {self.resolution}: give a multiple of grid={self.grid}"
@@ -109,7 +80,7 @@ class DiscriminatorConfig:
     minibatch_group: int = 4  # stylegan2: pictures whose deviation from each other it sees (StyleGAN2: 4)
 
     def __post_init__(self) -> None:
-        _check_fields(self, "discriminator")
+        check_fields(self, "discriminator")
         if self.kind == "vit":
             self._check_vit()
         else:
@@ -176,7 +147,10 @@ class TrainingConfig:
     # 2018); StyleGAN2 needs it, a vit discriminator is hurt by it (paper, section 3.2)
     r1_every: int = 16  # it is taken in every so-manieth step, times as much (Karras et al. 2020: lazily)
     augment: str = "colour,translation,cutout"  # DiffAugment's transforms, in this order; "" for none
-    augment_probability: float = 1.0  # share of pictures that are transformed (paper: 0.8)
+    augment_probability: float | str = number_or("adaptive", 1.0)  # share p of pictures that are
+    # transformed (paper: 0.8); adaptive: p follows how well D does (Karras et al. 2020, ADA)
+    augment_target: float = 0.6  # adaptive: p rises while r_t = E[sign(D(T(x)))] is above it (ADA: 0.6)
+    augment_kimg: float = 100.0  # adaptive: thousand pictures in which p can rise from 0 to 1 (ADA: 500)
     ema_half_life_kimg: float = 20.0  # half-life of the averaged generator, thousand pictures
     ema_rampup: float = 0.05  # early on the half-life is this share of the pictures seen
     oversample: int = 4  # pictures are kept this much finer than the resolution, and training samples
@@ -189,21 +163,36 @@ class TrainingConfig:
     mirror: bool = True  # flip half of the real pictures left to right
 
     def __post_init__(self) -> None:
-        _check_fields(self, "training")
+        check_fields(self, "training")
         if self.batch < 2:
             raise ValueError(f"training.batch is {self.batch}: give 2 or more")
         if self.batch % self.accumulate:
             raise ValueError(
                 f"training.accumulate is {self.accumulate}: give a divisor of batch={self.batch}"
             )
-        if unknown := set(self.policy) - set(TRANSFORMS):
-            raise ValueError(f"training.augment names {min(unknown)!r}: choose from {', '.join(TRANSFORMS)}")
-        if self.augment_probability > 1:
-            raise ValueError(f"training.augment_probability is {self.augment_probability}: give 0 to 1")
+        self._check_augmentation()
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"training.learning_rate is {self.learning_rate}: give 0 < rate < 1")
         if max(self.beta1, self.beta2) >= 1:
             raise ValueError(f"training.beta1, beta2 are {self.beta1}, {self.beta2}: give less than 1")
+
+    def _check_augmentation(self) -> None:
+        if unknown := set(self.policy) - set(TRANSFORMS):
+            raise ValueError(f"training.augment names {min(unknown)!r}: choose from {', '.join(TRANSFORMS)}")
+        if self.augment_probability == "adaptive":
+            if not self.policy:
+                raise ValueError(
+                    "training.augment_probability is adaptive, but training.augment names no transform: "
+                    f"give some of {', '.join(TRANSFORMS)}"
+                )
+        elif float(self.augment_probability) > 1:
+            raise ValueError(
+                f"training.augment_probability is {self.augment_probability}: give 0 to 1, or adaptive"
+            )
+        if not 0 < self.augment_target < 1:
+            raise ValueError(f"training.augment_target is {self.augment_target}: give 0 < target < 1")
+        if not self.augment_kimg:
+            raise ValueError("training.augment_kimg is 0: give more")
 
     @property
     def policy(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model import losses
+from model.adaptive import AugmentControl
 from model.anchor import Anchor, start_from
 from model.augment import augment
 from model.batch import Draws, check_parts, draw
@@ -42,7 +43,8 @@ class StepLosses(NamedTuple):
     consistency: Tensor  # bCR with its lambdas
     real: Tensor  # mean logit of augmented real pictures
     fake: Tensor  # mean logit of augmented generated pictures
-    signs: Tensor  # mean sign of the logits of augmented real pictures, -1 to 1
+    sign_real: Tensor  # mean sign of the logits of augmented real pictures, -1 to 1
+    sign_fake: Tensor  # the same of augmented generated pictures
     r1: Tensor  # |grad_x D(x)|^2 of those; 0 in the steps between
 
 
@@ -77,6 +79,7 @@ class Trainer:
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.adam_g = self._adam(self.generator, config.training.generator_rate)
         self.adam_d = self._adam(self.discriminator)
+        self.control = AugmentControl(settings, device)
         self.images_seen = 0
         self.data_seconds = 0.0  # that steps have waited for pictures
         self._g: Callable[..., Tensor] = self.generator
@@ -108,17 +111,19 @@ class Trainer:
         decay = ema_decay(settings.batch, self.images_seen, settings.ema_half_life_kimg, settings.ema_rampup)
         ema_update(self.average, self.generator, decay)
         _, loss_d, *rest = d_step
-        return StepLosses(loss_d, g_step[1], *rest)
+        measured = StepLosses(loss_d, g_step[1], *rest)
+        self.control.follow(measured.sign_real, measured.sign_fake)  # p of the next step
+        return measured
 
     def _discriminator_objective(self, draws: Draws, part: slice) -> Tensor:
-        """Objective, logistic loss, bCR, mean logits and sign, and R1 of a part of the batch: [7]."""
+        """Objective, logistic loss, bCR, mean logits, mean signs, and R1 of a part of the batch: [8]."""
         settings = self.config.training
         real = draws.real[:, part].flatten(0, 1)  # [b, 3, r, r]
         with torch.no_grad():
             fake = self._g(draws.z[0][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
         plain = torch.cat((real, fake.to(real.dtype)))  # [2b, 3, r, r]
         u = draws.u[:2][:, :, part].flatten(0, 2)  # [2b, DRAWS]
-        changed = augment(plain, u, settings.policy, settings.augment_probability)
+        changed = augment(plain, u, settings.policy, self.control.p)
         places = self._places(draws, part).repeat(2, 1)  # [2b, 3]
         if settings.bcr_real or settings.bcr_fake:
             # One pass over [T(x), T(G(z)), x, G(z)]: all four share ISN's weights.
@@ -135,8 +140,8 @@ class Trainer:
         loss = losses.discriminator_loss(t_real, t_fake)
         r1 = self._gradient_penalty(changed[: len(real)], places[: len(real)])
         objective = loss + consistency + settings.r1 / 2 * settings.r1_every * r1
-        signs = t_real.sign().mean()
-        return torch.stack((objective, loss, consistency, t_real.mean(), t_fake.mean(), signs, r1))
+        means = (t_real.mean(), t_fake.mean(), t_real.sign().mean(), t_fake.sign().mean())
+        return torch.stack((objective, loss, consistency, *means, r1))
 
     def _gradient_penalty(self, images: Tensor, places: Tensor) -> Tensor:
         """R1 on real pictures [b, 3, r, r] as D is shown them, in fp32; 0 in the steps between."""
@@ -159,7 +164,7 @@ class Trainer:
         z = draws.z[1][:, part].flatten(0, 1)  # [b, z_dim]
         fake = self._g(z, draws.windows)  # [b, 3, r, r]
         u = draws.u[2][:, part].flatten(0, 1)  # [b, DRAWS]
-        changed = augment(fake, u, settings.policy, settings.augment_probability)
+        changed = augment(fake, u, settings.policy, self.control.p)
         loss = losses.generator_loss(self._d(changed, self._places(draws, part)).float())
         objective = loss
         if self.anchor is not None:
@@ -236,6 +241,7 @@ class Trainer:
         return {
             "config": self.config.to_dict(),
             "seed": self.seed,
+            "augment": self.control.state(),
             "images_seen": self.images_seen,  # the data position too: see Pictures.batch
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.device) if self._on_gpu else None,
@@ -255,6 +261,7 @@ class Trainer:
                 "give the preset and options it was made with, or another --out"
             )
         self.seed, self.images_seen = state["seed"], state["images_seen"]
+        self.control.load(state.get("augment", {}))
         scales = [[group["scale"] for group in adam.param_groups] for adam in (self.adam_g, self.adam_d)]
         for name in self._MODULES:
             getattr(self, name).load_state_dict(state[name])
