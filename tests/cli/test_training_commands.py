@@ -58,6 +58,24 @@ def test_curves_follow_the_log(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_the_share_of_augmented_pictures_has_a_curve(tmp_path: Path) -> None:
+    """A run of before there was such a number has one panel less."""
+    report = {"loss_d": 1.3, "loss_g": 0.7, "logit_real": 0, "logit_fake": 0, "spread": 0.1, "distance": None}
+    sizes, drawn = [], []
+    for index, p in enumerate((None, 0.2, 0.4)):
+        run = tmp_path / str(index)
+        run.mkdir()
+        told = {} if p is None else {"augment_probability": p, "signs": 0.6, "right": 0.8}
+        lines = [json.dumps({**report, **told, "kimg": kimg, "distance": 50}) for kimg in range(5)]
+        (run / "log.jsonl").write_text("\n".join(lines))
+        run_plot(run)
+        drawn.append((run / "curves.png").read_bytes())
+        with Image.open(run / "curves.png") as curves:
+            sizes.append(curves.height)
+    assert sizes[0] < sizes[1] == sizes[2]
+    assert drawn[1] != drawn[2]
+
+
 def test_a_plan_is_printed_and_nothing_is_written(tmp_path: Path, pictures: Path) -> None:
     train = (
         "train",
