@@ -137,7 +137,7 @@ def _pictures(config: Config, data: DataOptions) -> Pictures:
         data.source, config.generator.resolution, config.training.oversample,
         cache=cache_folder(data.cache), crop=data.crop, background=data.background, on_progress=_decoding(),
     )  # fmt: skip
-    notes = [*config.doubts(), *(f"skipped {name}: {reason}" for name, reason in pictures.skipped)]
+    notes = [*config.warnings(), *(f"skipped {name}: {reason}" for name, reason in pictures.skipped)]
     for note in notes if _first() else ():
         print(note, file=sys.stderr)
     return pictures

@@ -17,7 +17,7 @@ HALF_LIFE = 1000  # pictures, of the running means; Karras et al. take 4 minibat
 
 
 class AugmentControl:
-    """Running means of the signs of D's logits, and the p that follows from them; it lives on the device."""
+    """Running means of the signs of D's logits, and the p that follows from them; tensors on the device."""
 
     def __init__(self, settings: TrainingConfig, device: torch.device) -> None:
         self.settings = settings
@@ -45,7 +45,7 @@ class AugmentControl:
         return {"p": self.p, "signs": self.signs}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Goes on from ``state``, empty in checkpoints of before; a p that is given as a number stays."""
+        """Goes on from ``state``, which older checkpoints lack; a p that is configured as a number stays."""
         if state:
             self.signs.copy_(state["signs"])
         if state and self.adaptive:

@@ -64,7 +64,7 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """The discriminator's kind and shape; fields of the other kind mean nothing."""
+    """The discriminator's kind and shape; fields marked with the other kind are not used."""
 
     kind: str = choice("vit", "stylegan2")  # a vision transformer (paper, section 3.2), or StyleGAN2's
     # convolutions: with them the paper's generator has its best FID on CIFAR-10, 4.57 beside 6.66
@@ -145,7 +145,9 @@ class TrainingConfig:
     bcr_ramp_kimg: float = 0.0  # both lambdas rise from 0 over that many thousand pictures
     r1: float = 0.0  # gamma of R1, the penalty gamma / 2 |grad_x D(x)|^2 on real pictures (Mescheder et al.
     # 2018); StyleGAN2 needs it, a vit discriminator is hurt by it (paper, section 3.2)
-    r1_every: int = 16  # it is taken in every so-manieth step, times as much (Karras et al. 2020: lazily)
+    r1_every: int = (
+        16  # steps from one R1 to the next; each counts as many times (Karras et al. 2020: lazily)
+    )
     augment: str = "colour,translation,cutout"  # DiffAugment's transforms, in this order; "" for none
     augment_probability: float | str = number_or("adaptive", 1.0)  # share p of pictures that are
     # transformed (paper: 0.8); adaptive: p follows how well D does (Karras et al. 2020, ADA)
@@ -221,11 +223,11 @@ class Config:
 
     @property
     def views(self) -> int:
-        """In how many ways a step looks at pictures: all of each, and with ``zoom`` crops of as many more."""
+        """Views in a step: whole pictures, and with ``zoom`` crops of as many others."""
         return 2 if self.generator.zoom > 1 else 1
 
-    def doubts(self) -> list[str]:
-        """What is allowed and yet probably a mistake, each as a sentence."""
+    def warnings(self) -> list[str]:
+        """Settings that are allowed and probably a mistake, each as a sentence."""
         if self.training.r1 and self.discriminator.kind == "vit":
             return [
                 f"training.r1 is {self.training.r1}, which hurts a vit discriminator (paper, section 3.2): "

@@ -1,9 +1,10 @@
-"""StyleGAN2's discriminator (Karras et al. 2020): convolutions; the paper's best partner of its generator.
+"""StyleGAN2's discriminator (Karras et al. 2020), with which the paper's generator has its best FID.
 
-B pictures, r their side, s the side of a level (r, r/2, ... 4), c and c' channels. Three things hold for all
-layers. Equalized learning rate (Karras et al. 2018, section 4.1): a weight is v / sqrt(fan_in) with v of unit
-variance, scaled at run time. Activations are leaky ReLUs of slope 0.2, times sqrt(2) to keep the variance.
-lrelu(g x) = g lrelu(x) for g > 0: so that sqrt(2), and the 1 / sqrt(2) of a sum, are folded into the weights.
+B pictures, r their side, s the side of a level (r, r/2, ... 4), c and c' channels. All layers have an
+equalized learning rate (Karras et al. 2018, section 4.1): a weight is v / sqrt(fan_in), scaled at run time,
+where v starts with unit variance. Activations are leaky ReLUs of slope 0.2, times sqrt(2) to keep the
+variance. lrelu(g x) = g lrelu(x) for g > 0, so this sqrt(2) and the 1 / sqrt(2) of a residual sum are folded
+into the weights.
 """
 
 from __future__ import annotations

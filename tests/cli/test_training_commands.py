@@ -146,7 +146,7 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path, pictures: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_r1_with_a_transformer_is_doubted_and_done(tmp_path: Path, pictures: Path) -> None:
+def test_r1_with_a_transformer_is_warned_of_and_done(tmp_path: Path, pictures: Path) -> None:
     done = vitgan(
         "train", pictures, "--out", tmp_path / "run", "--kimg", 0.016, "--batch", 16,
         "--cache", tmp_path / "cache", "--set", "training.r1=0.01",

@@ -1,4 +1,4 @@
-"""R1 in the step: on the real pictures that D sees, in every so-manieth step, times as much."""
+"""R1 in the step: on the real pictures that D sees, in every n-th step, times n."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_r1_flattens_the_discriminator(stylegan2: Config, noise: Pictures) -> No
 def test_r1_reaches_through_a_vit_too(tiny: Config, noise: Pictures, precision: str) -> None:
     """Discouraged, not forbidden: its fused attention has no second derivative, so it is not used here."""
     config = with_r1(tiny, 0.1).with_setting(f"training.precision={precision}")
-    (doubt,) = config.doubts()
-    assert "training.r1 is 0.1" in doubt
+    (warning,) = config.warnings()
+    assert "training.r1 is 0.1" in warning
     with_it, without = Trainer(config, 0, CPU), Trainer(with_r1(tiny, 0.0), 0, CPU)
     assert float(with_it.step(noise).r1) > 0
     assert float(without.step(noise).r1) == 0
@@ -104,5 +104,5 @@ def test_r1_reaches_through_a_vit_too(tiny: Config, noise: Pictures, precision: 
     assert (gradient(with_it) - gradient(without)).norm() > 1e-4
 
 
-def test_only_a_vit_with_r1_is_doubted(tiny: Config, stylegan2: Config) -> None:
-    assert stylegan2.doubts() == tiny.doubts() == []
+def test_only_a_vit_with_r1_is_warned_of(tiny: Config, stylegan2: Config) -> None:
+    assert stylegan2.warnings() == tiny.warnings() == []
