@@ -21,11 +21,12 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from model.config import Config, preset
+from model.config import Config
 from model.data import Pictures, load_pictures
 from model.discriminator import Discriminator
 from model.generator import Generator
 from model.layers import ISNLinear, linear, merge_heads, split_heads
+from model.presets import preset
 from model.progress import spread
 from model.sampling import grid_image, native_pictures, quantise
 from model.trainer import Trainer
@@ -141,6 +142,7 @@ class RowTrainer(Trainer):
 
     def networks(self) -> tuple[Generator, Discriminator]:
         generator, discriminator = super().networks()
+        assert isinstance(discriminator, Discriminator)  # of kind "vit" in every row
         if self.change:
             self.change(generator, discriminator)
         return generator, discriminator
@@ -161,7 +163,7 @@ def run(row: Row, source: Pictures, kimg: float, batch: int, out: Path, name: st
     while trainer.images_seen < kimg * 1000:
         measured = trainer.step(pictures)
         if trainer.images_seen // config.training.batch % LOG_STEPS == 0:
-            log.append([trainer.images_seen, *(round(float(value), 4) for value in measured)])
+            log.append([trainer.images_seen, *(round(float(value), 4) for value in measured[:5])])
     seconds = time.monotonic() - started
     samples = {
         "": native_pictures(trainer.average, range(SAMPLES)),

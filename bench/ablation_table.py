@@ -19,12 +19,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from bench.ablation import SAMPLES
-from model.config import preset
 from model.data import load_pictures
 from model.evaluation.features import features
 from model.evaluation.frechet import frechet_distance
 from model.evaluation.precision_recall import precision_recall
 from model.evaluation.swd import swd
+from model.presets import preset
 from model.sampling import grid_image
 
 SHOWN = 16  # seeds of a row in the picture

@@ -19,8 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import machine
 from bench.machine import Limits
 from bench.reference import ReferenceTrainer
-from model.config import Config, preset
+from model.config import Config
 from model.data import Pictures
+from model.presets import preset
 from model.trainer import Trainer
 
 CASES = (("vitgan-ti-32", 64, 5), ("vitgan-s-32", 16, 3))  # preset, batch, timed steps of each

@@ -167,7 +167,7 @@ def train(
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
     """Train on a folder or zip of pictures; Ctrl-C saves, --resume goes on."""
-    from model.config import preset as preset_named
+    from model.presets import preset as preset_named
 
     with Sentences():
         config = preset_named(preset, batch).with_setting(*settings or ())

@@ -11,6 +11,7 @@ PANELS = (
     ("logistic losses", ("loss_d", "loss_g")),
     ("mean logits", ("logit_real", "logit_fake")),
     ("spread between seeds", ("spread",)),
+    ("augmentation's p, r_t, and what D judges right", ("augment_probability", "signs", "right")),
     ("sliced Wasserstein distance x 1000", ("distance",)),
 )
 BLIND = {"loss_d": 2 * math.log(2), "loss_g": math.log(2)}  # where the discriminator knows nothing

@@ -137,8 +137,9 @@ def _pictures(config: Config, data: DataOptions) -> Pictures:
         data.source, config.generator.resolution, config.training.oversample,
         cache=cache_folder(data.cache), crop=data.crop, background=data.background, on_progress=_decoding(),
     )  # fmt: skip
-    for name, reason in pictures.skipped if _first() else ():
-        print(f"skipped {name}: {reason}", file=sys.stderr)
+    notes = [*config.warnings(), *(f"skipped {name}: {reason}" for name, reason in pictures.skipped)]
+    for note in notes if _first() else ():
+        print(note, file=sys.stderr)
     return pictures
 
 

@@ -13,7 +13,7 @@ from contract.versions import BYTES_VERSION
 
 MAX_SIDE = 65_536  # pixels of one side of an image
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"  # of models and datasets: safe as a folder and in a URL
-PRESETS = ("vitgan-ti-32", "vitgan-s-32", "vitgan-s-64", "vitgan-b-128")
+PRESETS = ("vitgan-ti-32", "vitgan-ti-32-stylegan2", "vitgan-s-32", "vitgan-s-64", "vitgan-b-128")
 
 SUFFIXES = {"png": "png", "webp": "webp", "jpeg": "jpg"}  # of files, by format
 

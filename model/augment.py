@@ -17,7 +17,7 @@ CUTOUT = 1 / 2  # side of the hole, of the side
 DRAWS = 8  # random numbers a picture
 
 
-def augment(images: Tensor, u: Tensor, policy: Collection[str], probability: float = 1.0) -> Tensor:
+def augment(images: Tensor, u: Tensor, policy: Collection[str], probability: Tensor | float = 1.0) -> Tensor:
     """T(x): the transforms that ``policy`` names, in DiffAugment's order, on a share of the pictures.
 
     ``u`` [B, 8] are the draws: whether, three of colour, two of translation, two of cutout.

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import DiscriminatorConfig
+from model.discriminator_stylegan2 import StyleGAN2Discriminator
 from model.layers import ISNLinear, L2SelfAttention
 
 
@@ -81,3 +82,13 @@ class Discriminator(nn.Module):
         for module in self.modules():
             if isinstance(module, ISNLinear):
                 module.power_iterate()
+
+
+AnyDiscriminator = Discriminator | StyleGAN2Discriminator
+
+
+def discriminator_of(config: DiscriminatorConfig, views: bool = False) -> AnyDiscriminator:
+    """A new discriminator of the configured kind."""
+    if config.kind == "stylegan2":
+        return StyleGAN2Discriminator(config, views)
+    return Discriminator(config, views)

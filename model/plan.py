@@ -42,29 +42,42 @@ def plan(
     compiler: str = "off",
     start: Generator | None = None,
 ) -> Plan:
-    """Builds both networks, counts one step's products, times three steps; nothing is kept.
+    """Builds both networks, counts a step's products, times three steps; nothing is kept.
 
     Raises ``ValueError`` as ``train`` does.
     """
     devices = Devices(device)
     trainer = Trainer(config, 0, devices.local, devices=devices, compiler=compiler, start=start)
-    with FlopCounterMode(display=False) as counter:
-        trainer.step(pictures)  # the first step, where kernels warm up and compile, is not timed
-    _settle(devices.local)
-    started = time.perf_counter()
-    for _ in range(STEPS):
-        trainer.step(pictures)
-    _settle(devices.local)
-    seconds = time.perf_counter() - started
+    trainer.step(pictures)  # the first step, where kernels warm up and compile, is not timed
+    flops, seconds = _cost(trainer, pictures)
+    if config.training.r1 and config.training.r1_every > 1:  # the steps timed so far had no R1
+        trainer.images_seen = 0
+        more_flops, more_seconds = _cost(trainer, pictures, steps=1)
+        flops += (more_flops - flops) / config.training.r1_every
+        seconds += max(0.0, more_seconds - seconds) / config.training.r1_every
     devices.close()
     batch = config.training.batch
     return Plan(
         generator_parameters=_size(trainer.generator),
         discriminator_parameters=_size(trainer.discriminator),
-        flops_per_image=counter.get_total_flops() / batch,
+        flops_per_image=flops / batch,
         memory_bytes=peak_memory(devices.local),
-        images_per_second=STEPS * batch / seconds,
+        images_per_second=batch / seconds,
     )
+
+
+def _cost(trainer: Trainer, pictures: Pictures, steps: int = STEPS) -> tuple[float, float]:
+    """Products and seconds of a step: the mean of the next few, and a last one whose products are counted."""
+    _settle(trainer.device)
+    started = time.perf_counter()
+    for _ in range(steps):
+        trainer.step(pictures)
+    _settle(trainer.device)
+    seconds = (time.perf_counter() - started) / steps
+    trainer.images_seen -= trainer.config.training.batch  # again, as it was
+    with FlopCounterMode(display=False) as counter:
+        trainer.step(pictures)
+    return counter.get_total_flops(), seconds
 
 
 def _size(network: nn.Module) -> int:

@@ -13,7 +13,7 @@ from model.devices import peak_memory
 from model.generator import Generator
 from model.sampling import native_pictures
 from model.trainer import StepLosses, Trainer
-from model.watch import collapse, diverged, plateau
+from model.watch import Balance, collapse, diverged, plateau
 
 REPORT_SECONDS = 1.0  # at most one report in this time
 SPREAD_SECONDS = 10.0  # the spread is drawn, so it is measured more rarely
@@ -33,6 +33,9 @@ class Progress:
     consistency: float  # bCR, its lambdas included
     logit_real: float  # mean over augmented real pictures
     logit_fake: float  # mean over augmented generated pictures
+    augment_probability: float  # p, the share of pictures that are transformed
+    signs: float  # r_t, running mean sign of the logits of augmented real pictures: 1 when D is sure of all
+    right: float  # share of real and generated pictures that D takes for what they are; 1/2 when it guesses
     spread: float  # mean over pixels of the std over seeds, 0..1; near 0 every seed is one picture
     learning_rate: float  # of the next step, warm-up included
     data_wait: float  # share of the time that steps have waited for pictures, 0..1
@@ -63,6 +66,10 @@ class Reporter:
         self.reported = self.measured = float("-inf")
         self.spread = 0.0
         self.distances = _logged_distances(log)  # (kimg, distance) of all ticks
+        self.balance = Balance()
+        for report in read_log(log):
+            if "right" in report:
+                self.balance.follow(report["kimg"], report["right"])
 
     def tick(self, distance: float) -> None:
         """Called at every tick with the distance between averaged seeds and the pictures."""
@@ -76,13 +83,14 @@ class Reporter:
         now, seen = time.monotonic(), self.trainer.images_seen
         if now - self.reported < REPORT_SECONDS and seen < self.total:
             return
-        loss_d, loss_g, consistency, real, fake = (float(value) for value in losses)
+        loss_d, loss_g, consistency, real, fake = (float(value) for value in losses[:5])
         if not all(math.isfinite(value) for value in (loss_d, loss_g, consistency)):
             raise diverged(seen / 1000)
         if now - self.measured >= SPREAD_SECONDS or seen >= self.total:
             self.spread, self.measured = spread(self.trainer.average), now
         self.reported = now
-        speed = (seen - self.first_seen) / (now - self.started)
+        speed, control = (seen - self.first_seen) / (now - self.started), self.trainer.control
+        self.balance.follow(seen / 1000, control.right)
         progress = Progress(
             kimg=seen / 1000,
             total_kimg=self.total / 1000,
@@ -93,12 +101,17 @@ class Reporter:
             consistency=round(consistency, 4),
             logit_real=round(real, 4),
             logit_fake=round(fake, 4),
+            augment_probability=round(float(control.p), 4),
+            signs=round(float(control.signs[0]), 4),
+            right=round(control.right, 4),
             spread=round(self.spread, 4),
             learning_rate=self.trainer.learning_rate,
             data_wait=round(min(1.0, self.trainer.data_seconds / (now - self.started)), 4),
             memory_bytes=peak_memory(self.trainer.device),
             distance=self.distances[-1][1] if self.distances else None,
-            warning=collapse(seen / 1000, self.spread, loss_d, loss_g) or plateau(self.distances),
+            warning=collapse(seen / 1000, self.spread, loss_d, loss_g)
+            or self.balance.sentence(self.trainer.config)
+            or plateau(self.distances),
         )
         with self.log.open("a") as file:
             file.write(json.dumps(asdict(progress)) + "\n")

@@ -8,29 +8,31 @@ other or on several devices, and their gradients are summed.
 from __future__ import annotations
 
 import copy
-import math
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model import losses
+from model.adaptive import AugmentControl
 from model.anchor import Anchor, start_from
-from model.augment import DRAWS, augment
+from model.augment import augment
+from model.batch import Draws, check_parts, draw
 from model.config import Config
 from model.data import Pictures
 from model.devices import Devices
-from model.discriminator import Discriminator
+from model.discriminator import AnyDiscriminator, discriminator_of
+from model.discriminator_stylegan2 import StyleGAN2Discriminator
 from model.ema import ema_decay, ema_update
 from model.generator import Generator
-from model.plane import Window
+from model.rates import rate_groups
 from model.seams import seam_loss
-from model.views import View, draw_views
+from model.views import View
 
 
 class StepLosses(NamedTuple):
@@ -41,18 +43,9 @@ class StepLosses(NamedTuple):
     consistency: Tensor  # bCR with its lambdas
     real: Tensor  # mean logit of augmented real pictures
     fake: Tensor  # mean logit of augmented generated pictures
-
-
-@dataclass(frozen=True)
-class Draws:
-    """All that is random in one step, for the whole batch."""
-
-    views: tuple[View, ...]  # V
-    windows: tuple[Window, ...]  # V, where the pixels of generated pictures lie
-    places: Tensor  # [V, 3]: what D is told of each view
-    real: Tensor  # [V, B / V, 3, r, r]
-    z: Tensor  # [2, V, B / V, z_dim]: latents of D's step and of G's
-    u: Tensor  # [3, V, B / V, DRAWS]: augmentation of real, of fake in D's step, of fake in G's
+    sign_real: Tensor  # mean sign of the logits of augmented real pictures, -1 to 1
+    sign_fake: Tensor  # the same of augmented generated pictures
+    r1: Tensor  # |grad_x D(x)|^2 of those; 0 in the steps between
 
 
 class Trainer:
@@ -72,12 +65,7 @@ class Trainer:
         settings = config.training
         self.config, self.seed, self.device = config, seed, device
         self.devices = devices or Devices(device.type)
-        self.views = 2 if config.generator.zoom > 1 else 1
-        if settings.batch % (self.views * self.devices.world * settings.accumulate):
-            raise ValueError(
-                f"training.batch is {settings.batch}: give a multiple of the {self.devices.world} devices "
-                f"times training.accumulate={settings.accumulate}" + " times 2 views" * (self.views - 1)
-            )
+        check_parts(config, self.devices.world)
         generator, discriminator = self.networks()
         if settings.anchor and start is None:
             raise ValueError(
@@ -91,6 +79,7 @@ class Trainer:
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.adam_g = self._adam(self.generator, config.training.generator_rate)
         self.adam_d = self._adam(self.discriminator)
+        self.control = AugmentControl(settings, device)
         self.images_seen = 0
         self.data_seconds = 0.0  # that steps have waited for pictures
         self._g: Callable[..., Tensor] = self.generator
@@ -99,17 +88,17 @@ class Trainer:
             self._g = torch.compile(self.generator, mode=compiler)
             self._d = torch.compile(self.discriminator, mode=compiler)
 
-    def networks(self) -> tuple[Generator, Discriminator]:
+    def networks(self) -> tuple[Generator, AnyDiscriminator]:
         """Both networks as they start; the seed is set."""
-        views = self.config.generator.zoom > 1
-        return Generator(self.config.generator), Discriminator(self.config.discriminator, views)
+        config = self.config
+        return Generator(config.generator), discriminator_of(config.discriminator, config.views > 1)
 
     def step(self, pictures: Pictures) -> StepLosses:
         """One step of D, then of G, on the next B pictures."""
         settings = self.config.training
         draws = self._draw(pictures)
 
-        # D: min over D of  E[softplus(-D(T(x)))] + E[softplus(D(T(G(z))))] + bCR
+        # D: min over D of  E[softplus(-D(T(x)))] + E[softplus(D(T(G(z))))] + bCR + R1
         self.discriminator.power_iterate()
         d_step = self._update(self.adam_d, lambda part: self._discriminator_objective(draws, part))
         # G, D's weights fixed:
@@ -121,18 +110,20 @@ class Trainer:
         self.images_seen += settings.batch
         decay = ema_decay(settings.batch, self.images_seen, settings.ema_half_life_kimg, settings.ema_rampup)
         ema_update(self.average, self.generator, decay)
-        _, loss_d, consistency, logit_real, logit_fake = d_step
-        return StepLosses(loss_d, g_step[1], consistency, logit_real, logit_fake)
+        _, loss_d, *rest = d_step
+        measured = StepLosses(loss_d, g_step[1], *rest)
+        self.control.follow(measured.sign_real, measured.sign_fake)  # p of the next step
+        return measured
 
     def _discriminator_objective(self, draws: Draws, part: slice) -> Tensor:
-        """Objective, logistic loss, bCR and both mean logits of a part of the batch: [5]."""
+        """Objective, logistic loss, bCR, mean logits, mean signs, and R1 of a part of the batch: [8]."""
         settings = self.config.training
         real = draws.real[:, part].flatten(0, 1)  # [b, 3, r, r]
         with torch.no_grad():
             fake = self._g(draws.z[0][:, part].flatten(0, 1), draws.windows)  # [b, 3, r, r]
         plain = torch.cat((real, fake.to(real.dtype)))  # [2b, 3, r, r]
         u = draws.u[:2][:, :, part].flatten(0, 2)  # [2b, DRAWS]
-        changed = augment(plain, u, settings.policy, settings.augment_probability)
+        changed = augment(plain, u, settings.policy, self.control.p)
         places = self._places(draws, part).repeat(2, 1)  # [2b, 3]
         if settings.bcr_real or settings.bcr_fake:
             # One pass over [T(x), T(G(z)), x, G(z)]: all four share ISN's weights.
@@ -147,7 +138,25 @@ class Trainer:
             t_real, t_fake = self._d(changed, places).float().chunk(2)  # [b]
             consistency = t_real.new_zeros(())
         loss = losses.discriminator_loss(t_real, t_fake)
-        return torch.stack((loss + consistency, loss, consistency, t_real.mean(), t_fake.mean()))
+        r1 = self._gradient_penalty(changed[: len(real)], places[: len(real)])
+        objective = loss + consistency + settings.r1 / 2 * settings.r1_every * r1
+        means = (t_real.mean(), t_fake.mean(), t_real.sign().mean(), t_fake.sign().mean())
+        return torch.stack((objective, loss, consistency, *means, r1))
+
+    def _gradient_penalty(self, images: Tensor, places: Tensor) -> Tensor:
+        """R1 on real pictures [b, 3, r, r] as D is shown them, in fp32; 0 in the steps between."""
+        if not self._penalised:
+            return images.new_zeros(())
+        images = images.detach().requires_grad_().clone()  # no leaf: FLOP counters hook the network's inputs
+        # Neither the fused attention nor a compiled network can be differentiated twice.
+        with torch.autocast(self.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
+            return losses.gradient_penalty(self.discriminator(images.float(), places), images)
+
+    @property
+    def _penalised(self) -> bool:
+        """Whether this step takes R1: from the pictures seen alone, so that a resumed run is in step."""
+        settings = self.config.training
+        return settings.r1 > 0 and self.images_seen // settings.batch % settings.r1_every == 0
 
     def _generator_objective(self, draws: Draws, part: slice) -> Tensor:
         """Objective and logistic loss of a part of the batch: [2]."""
@@ -155,7 +164,7 @@ class Trainer:
         z = draws.z[1][:, part].flatten(0, 1)  # [b, z_dim]
         fake = self._g(z, draws.windows)  # [b, 3, r, r]
         u = draws.u[2][:, part].flatten(0, 1)  # [b, DRAWS]
-        changed = augment(fake, u, settings.policy, settings.augment_probability)
+        changed = augment(fake, u, settings.policy, self.control.p)
         loss = losses.generator_loss(self._d(changed, self._places(draws, part)).float())
         objective = loss
         if self.anchor is not None:
@@ -172,7 +181,7 @@ class Trainer:
         """Adam's step on the mean gradient over all parts on all devices; gives the mean of ``objective``."""
         settings = self.config.training
         parts = settings.accumulate * self.devices.world
-        size = settings.batch // (parts * self.views)  # of each view
+        size = settings.batch // (parts * self.config.views)  # of each view
         adam.zero_grad()
         values: list[Tensor] = []
         for index in range(settings.accumulate):
@@ -201,28 +210,19 @@ class Trainer:
         return min(1.0, seen / (kimg * 1000)) if kimg else 1.0
 
     def _draw(self, pictures: Pictures) -> Draws:
-        settings, device = self.config.training, self.device
-        views, batch = draw_views(self.config), settings.batch
-        flip = torch.rand(batch, device=device) < (0.5 if settings.mirror else 0.0)
-        z = torch.randn(2, batch, self.config.generator.z_dim, device=device)
-        u = torch.rand(3, batch, DRAWS, device=device)
-        asked = time.perf_counter()
-        real = pictures.batch(self.images_seen, batch, self.seed, flip, views).to(device)
-        self.data_seconds += time.perf_counter() - asked
-        of_views = (len(views), -1)
-        return Draws(
-            views=views,
-            windows=tuple(view.window(self.config.generator, settings.oversample) for view in views),
-            places=torch.stack([view.place(self.config) for view in views]).to(device),
-            real=torch.unflatten(real, 0, of_views),
-            z=torch.unflatten(z, 1, of_views),
-            u=torch.unflatten(u, 1, of_views),
-        )
+        def read(flip: Tensor, views: Sequence[View]) -> Tensor:
+            asked = time.perf_counter()
+            real = pictures.batch(self.images_seen, len(flip), self.seed, flip, views).to(self.device)
+            self.data_seconds += time.perf_counter() - asked
+            return real
+
+        return draw(self.config, self.device, read)
 
     def _adam(self, network: nn.Module, rate: float = 1.0) -> torch.optim.Adam:
         settings = self.config.training
+        scaled = isinstance(network, StyleGAN2Discriminator)  # its weights are, at run time
         return torch.optim.Adam(
-            rate_groups(network, settings.equalized, settings.mapping_rate, rate),
+            rate_groups(network, settings.equalized and not scaled, settings.mapping_rate, rate),
             settings.learning_rate, (settings.beta1, settings.beta2), fused=True,
         )  # fmt: skip
 
@@ -241,6 +241,7 @@ class Trainer:
         return {
             "config": self.config.to_dict(),
             "seed": self.seed,
+            "augment": self.control.state(),
             "images_seen": self.images_seen,  # the data position too: see Pictures.batch
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.device) if self._on_gpu else None,
@@ -260,6 +261,7 @@ class Trainer:
                 "give the preset and options it was made with, or another --out"
             )
         self.seed, self.images_seen = state["seed"], state["images_seen"]
+        self.control.load(state.get("augment", {}))
         scales = [[group["scale"] for group in adam.param_groups] for adam in (self.adam_g, self.adam_d)]
         for name in self._MODULES:
             getattr(self, name).load_state_dict(state[name])
@@ -274,21 +276,3 @@ class Trainer:
         random.setstate(state["rng_python"])
 
     _MODULES = ("generator", "discriminator", "average", "adam_g", "adam_d")
-
-
-def rate_groups(
-    network: nn.Module, equalized: bool, mapping_rate: float, rate: float = 1.0
-) -> list[dict[str, Any]]:
-    """Adam's parameter groups, each with the ``scale`` of its learning rate; ``rate`` is a factor of all.
-
-    Equalized learning rate (Karras et al. 2018) scales unit weights V by c = 1 / sqrt(fan_in) at run time.
-    Adam's step does not depend on the gradient's size, so a step of V by a is one of W = c V by c a: the
-    same is had by scaling the rate. A mapping network's multiplier is one more such factor.
-    """
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        matrix = parameter.dim() == 2 and name not in ("position", "class_token")
-        scale = rate / math.sqrt(parameter.shape[1]) if equalized and matrix else rate
-        scale *= mapping_rate if name.startswith("mapping.") else 1.0
-        groups.setdefault(scale, []).append(parameter)
-    return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]

@@ -9,10 +9,14 @@ from contextlib import contextmanager
 
 import torch
 
+from model.config import Config
+
 LN2 = math.log(2)
 COLLAPSED_SPREAD = 0.01  # trained generators have 0.1 and more
 BLIND = 0.02  # both losses this close to where D knows nothing
 WARMING_KIMG = 4.0  # every generator starts with a small spread
+GUESSES, KNOWS = 0.53, 0.98  # share of pictures that D judges right, below and above which no game is played
+PATIENCE_KIMG = 4.0  # so long is allowed: at the start D wins for a while
 PLATEAU_TICKS = 10  # at least so many ticks without a better distance, and a third of the run
 
 
@@ -42,6 +46,63 @@ def collapse(kimg: float, spread: float, loss_d: float, loss_g: float) -> str:
             "lower training.bcr_real, bcr_fake or discriminator.query_gain"
         )
     return f"the generator has collapsed: seeds differ by {spread:.3f} only; lower training.learning_rate"
+
+
+class Balance:
+    """For how long D has been blind, and for how long it has won, by the share that it judges right."""
+
+    def __init__(self) -> None:
+        self.kimg, self.right = 0.0, 0.5
+        self.began: dict[str, float] = {}  # "blind" and "won", while they last
+
+    def follow(self, kimg: float, right: float) -> None:
+        """Takes one report; they come in the order of the run."""
+        self.kimg, self.right = kimg, right
+        for state, lasts in (("blind", right < GUESSES), ("won", right > KNOWS)):
+            if lasts:
+                self.began.setdefault(state, kimg)
+            else:
+                self.began.pop(state, None)
+
+    def sentence(self, config: Config) -> str:
+        """What lasts for long, and what to change of this configuration; nothing if the game is even."""
+        for state, began in self.began.items():
+            if self.kimg - began >= PATIENCE_KIMG:
+                advice = _of_blindness(config) if state == "blind" else _of_victory(config)
+                return (
+                    f"the discriminator has {'been blind' if state == 'blind' else 'won'} for "
+                    f"{self.kimg - began:.0f} kimg: it judges {self.right:.0%} of pictures right; "
+                    + ", or ".join(advice)
+                )
+        return ""
+
+
+def _of_blindness(config: Config) -> list[str]:
+    """What may let D see more, the likeliest first."""
+    training, advice = config.training, []
+    if training.policy and training.augment_probability not in (0, "adaptive"):
+        advice.append("give training.augment_probability=adaptive")
+    if training.bcr_real or training.bcr_fake:
+        advice.append("lower training.bcr_real and bcr_fake")
+    if training.r1:
+        advice.append("lower training.r1")
+    if config.discriminator.kind == "vit":
+        advice.append("give discriminator.kind=stylegan2")
+    return [*advice, "lower training.generator_rate"]
+
+
+def _of_victory(config: Config) -> list[str]:
+    """What may leave G a chance, the likeliest first."""
+    training, advice = config.training, []
+    if training.augment_probability == "adaptive":
+        advice.append("lower training.augment_target")
+    elif not training.policy:
+        advice.append("name transforms in training.augment")
+    elif float(training.augment_probability) < 1:
+        advice.append("give training.augment_probability=adaptive")
+    if config.discriminator.kind == "stylegan2":
+        advice.append("raise training.r1")
+    return [*advice, "lower training.learning_rate and raise training.generator_rate", "give more pictures"]
 
 
 def plateau(distances: list[tuple[float, float]]) -> str:

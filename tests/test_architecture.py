@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app import archives
 from contract.messages import PRESETS
-from model import config, data
+from model import data, presets
 
 
 def test_the_api_loads_no_torch() -> None:
@@ -34,7 +34,7 @@ trainer()
 
 
 def test_the_contract_names_the_presets_of_the_model() -> None:
-    assert tuple(config.PRESETS) == PRESETS
+    assert tuple(presets.PRESETS) == PRESETS
 
 
 def test_what_an_upload_keeps_a_training_can_read() -> None:

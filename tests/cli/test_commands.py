@@ -79,8 +79,8 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
         first = json.loads(process.stdout.readline())
         assert set(first) == {
             "kimg", "total_kimg", "images_per_second", "eta_seconds", "loss_g", "loss_d", "consistency",
-            "logit_real", "logit_fake", "spread", "learning_rate", "data_wait", "memory_bytes", "distance",
-            "warning",
+            "logit_real", "logit_fake", "augment_probability", "signs", "right", "spread", "learning_rate",
+            "data_wait", "memory_bytes", "distance", "warning",
         }  # fmt: skip
         time.sleep(1)
         process.send_signal(signal.SIGINT)

@@ -58,6 +58,24 @@ def test_curves_follow_the_log(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_the_share_of_augmented_pictures_has_a_curve(tmp_path: Path) -> None:
+    """A run of before there was such a number has one panel less."""
+    report = {"loss_d": 1.3, "loss_g": 0.7, "logit_real": 0, "logit_fake": 0, "spread": 0.1, "distance": None}
+    sizes, drawn = [], []
+    for index, p in enumerate((None, 0.2, 0.4)):
+        run = tmp_path / str(index)
+        run.mkdir()
+        told = {} if p is None else {"augment_probability": p, "signs": 0.6, "right": 0.8}
+        lines = [json.dumps({**report, **told, "kimg": kimg, "distance": 50}) for kimg in range(5)]
+        (run / "log.jsonl").write_text("\n".join(lines))
+        run_plot(run)
+        drawn.append((run / "curves.png").read_bytes())
+        with Image.open(run / "curves.png") as curves:
+            sizes.append(curves.height)
+    assert sizes[0] < sizes[1] == sizes[2]
+    assert drawn[1] != drawn[2]
+
+
 def test_a_plan_is_printed_and_nothing_is_written(tmp_path: Path, pictures: Path) -> None:
     train = (
         "train",
@@ -82,6 +100,21 @@ def test_a_plan_is_printed_and_nothing_is_written(tmp_path: Path, pictures: Path
     assert not (tmp_path / "run").exists()
 
 
+def test_a_plan_counts_r1_by_its_share_of_the_steps(tmp_path: Path, pictures: Path) -> None:
+    train = (
+        "train", pictures, "--out", tmp_path / "run", "--preset", "vitgan-ti-32-stylegan2", "--batch", 4,
+        "--dry-run", "--json", "--cache", tmp_path / "cache",
+    )  # fmt: skip
+    flops = {}
+    for every in (1, 2, 10):
+        done = vitgan(*train, "--set", f"training.r1_every={every}")
+        assert done.returncode == 0, done.stderr
+        flops[every] = json.loads(done.stdout)["flops_per_image"]
+    assert json.loads(done.stdout)["discriminator_parameters"] == 871_585
+    assert flops[1] > flops[2] > flops[10]
+    assert flops[1] - flops[2] == pytest.approx((flops[1] - flops[10]) * (1 / 2) / (9 / 10))
+
+
 def test_a_model_to_start_from_is_planned_with_or_refused(tmp_path: Path, pictures: Path) -> None:
     train = ("train", pictures, "--out", tmp_path / "run", "--batch", 4, "--cache", tmp_path / "cache")
     anchored = ("--set", "training.anchor=10", "--dry-run")
@@ -100,6 +133,10 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path, pictures: Path) -> None:
     train = ("train", pictures, "--out", tmp_path / "run", "--cache", tmp_path / "cache")
     told(vitgan(*train, "--set", "training.speed=3"), "section.field=value")
     told(vitgan(*train, "--set", "training.learning_rate=7"), "training.learning_rate is 7", "0 < rate < 1")
+    convolutions = ("--preset", "vitgan-ti-32-stylegan2")
+    told(vitgan(*train, "--set", "discriminator.kind=resnet"), "discriminator.kind is 'resnet'", "stylegan2")
+    told(vitgan(*train, *convolutions, "--batch", 6), "discriminator.minibatch_group is 4", "divisor of 6")
+    told(vitgan(*train, "--set", "training.augment_probability=often"), "adaptive")
     told(vitgan(*train, "--device", "tpu"), "tpu", "cpu or cuda")
     told(vitgan(*train, "--crop", "stretch"), "crop", "stretch", "centre", "pad")
     told(vitgan(*train, "--background", "mauvish"), "background", "mauvish")
@@ -107,6 +144,15 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path, pictures: Path) -> None:
     few = write_pictures(tmp_path / "few.zip", 5)
     told(vitgan("train", few, "--out", tmp_path / "run"), "32", "5")
     assert not (tmp_path / "run").exists()
+
+
+def test_r1_with_a_transformer_is_warned_of_and_done(tmp_path: Path, pictures: Path) -> None:
+    done = vitgan(
+        "train", pictures, "--out", tmp_path / "run", "--kimg", 0.016, "--batch", 16,
+        "--cache", tmp_path / "cache", "--set", "training.r1=0.01",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "training.r1 is 0.01, which hurts a vit discriminator" in done.stderr
 
 
 def test_another_architecture_is_told_by_its_first_difference(tmp_path: Path, pictures: Path) -> None:

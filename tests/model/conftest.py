@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from model.config import Config, DiscriminatorConfig, GeneratorConfig, TrainingConfig, preset
+from model.config import Config, DiscriminatorConfig, GeneratorConfig, TrainingConfig
 from model.data import Pictures
 from model.generator import Generator
+from model.presets import preset
 
 torch.set_num_threads(1)
 
@@ -43,6 +44,18 @@ def _seed() -> None:
 @pytest.fixture
 def tiny() -> Config:
     return TINY
+
+
+@pytest.fixture
+def stylegan2() -> Config:
+    """The same generator against convolutions: groups of two, R1 in every third step."""
+    return replace(
+        TINY,
+        discriminator=DiscriminatorConfig(
+            kind="stylegan2", resolution=16, channel_base=64, channel_max=8, minibatch_group=2
+        ),
+        training=replace(TINY.training, batch=8, bcr_real=0.0, bcr_fake=0.0, r1=0.1, r1_every=3),
+    )
 
 
 @pytest.fixture

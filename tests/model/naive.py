@@ -144,3 +144,62 @@ def picture(
     """
     xs, ys = ([(i + 0.5 + by) / side for i in range(side)] for side, by in zip(size, shift, strict=True))
     return sampled(generator, patches, xs, ys, level)
+
+
+def lrelu(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, 0.2 * x)
+
+
+def convolve(x: np.ndarray, weight: np.ndarray, stride: int = 1, padding: int = 0) -> np.ndarray:
+    """Pictures [B, c, s, s] under a kernel [c', c, k, k], zeros beyond the edge, place by place."""
+    k = weight.shape[-1]
+    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    side = (x.shape[-1] - k) // stride + 1
+    out = np.empty((len(x), len(weight), side, side))
+    for row, column in product(range(side), range(side)):
+        seen = x[:, :, row * stride : row * stride + k, column * stride : column * stride + k]
+        out[:, :, row, column] = np.tensordot(seen, weight, ([1, 2, 3], [1, 2, 3]))
+    return out
+
+
+def blur(x: np.ndarray, padding: int) -> np.ndarray:
+    """[1, 3, 3, 1] / 8 along both axes, channel by channel."""
+    kernel = np.outer([1, 3, 3, 1], [1, 3, 3, 1])[None, None] / 64
+    return np.concatenate([convolve(x[:, [c]], kernel, padding=padding) for c in range(x.shape[1])], 1)
+
+
+def equalized(layer: nn.Module) -> np.ndarray:
+    """v / sqrt(fan_in), before any gain."""
+    weight = array(layer.weight)
+    return weight / math.sqrt(weight[0].size)
+
+
+def minibatch_std(h: np.ndarray, group: int) -> np.ndarray:
+    """One more channel: the mean over channels and places of the std over each group."""
+    out = np.empty((len(h), 1, *h.shape[2:]))
+    for first in range(0, len(h), group):
+        members = h[first : first + group]
+        out[first : first + group] = np.sqrt(members.var(0) + 1e-8).mean()
+    return np.concatenate((h, out), 1)
+
+
+def stylegan2_logits(network: nn.Module, images: np.ndarray, places: np.ndarray, group: int) -> np.ndarray:
+    """StyleGAN2's discriminator as its paper draws it, every gain where it stands there."""
+
+    def gained(x: np.ndarray) -> np.ndarray:
+        return math.sqrt(2) * lrelu(x)
+
+    def bias(layer: nn.Module) -> np.ndarray:
+        return array(layer.bias)[:, None, None]
+
+    told = (places @ array(network.view) / math.sqrt(2))[:, :, None, None]
+    h = gained(convolve(images, equalized(network.from_rgb)) + bias(network.from_rgb) + told)
+    for block in network.blocks:
+        y = gained(convolve(h, equalized(block.first), padding=1) + bias(block.first))
+        y = gained(convolve(blur(y, 2), equalized(block.second), stride=2) + bias(block.second))
+        skip = convolve(blur(h, 1), equalized(block.skip), stride=2)
+        h = (y + skip) / math.sqrt(2)
+    h = minibatch_std(h, group)
+    h = gained(convolve(h, equalized(network.last), padding=1) + bias(network.last))
+    h = gained(h.reshape(len(h), -1) @ equalized(network.hidden).T + array(network.hidden.bias))
+    return (h @ equalized(network.head).T + array(network.head.bias))[:, 0]

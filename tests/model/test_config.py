@@ -7,16 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from model.config import (
-    PRESETS,
-    Config,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    TrainingConfig,
-    preset,
-)
-from model.discriminator import Discriminator
+from model.config import Config, DiscriminatorConfig, GeneratorConfig, TrainingConfig
+from model.discriminator import discriminator_of
 from model.generator import Generator
+from model.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -24,7 +18,7 @@ def test_every_preset_builds_both_networks(name: str) -> None:
     config = preset(name)
     assert config.preset == name
     with torch.device("meta"):
-        generator, discriminator = Generator(config.generator), Discriminator(config.discriminator)
+        generator, discriminator = Generator(config.generator), discriminator_of(config.discriminator)
     side = config.generator.resolution
     assert generator(torch.empty(2, config.generator.z_dim, device="meta")).shape == (
         2,
@@ -62,6 +56,7 @@ def test_a_preset_takes_another_batch_size() -> None:
 def test_paper_presets_have_its_proportions() -> None:
     assert {name: (c.generator.resolution, c.generator.blocks) for name, c in PRESETS.items()} == {
         "vitgan-ti-32": (32, 3),
+        "vitgan-ti-32-stylegan2": (32, 3),
         "vitgan-s-32": (32, 4),
         "vitgan-s-64": (64, 6),
         "vitgan-b-128": (128, 12),
@@ -102,6 +97,13 @@ def test_a_generators_size_must_be_a_count(field: str, value: Any) -> None:
         (DiscriminatorConfig, "patch", {"patch": 0}),
         (DiscriminatorConfig, "patch", {"patch": 6}),
         (DiscriminatorConfig, "width", {"width": 100}),
+        (DiscriminatorConfig, "kind", {"kind": "resnet"}),
+        (DiscriminatorConfig, "resolution", {"kind": "stylegan2", "resolution": 48}),
+        (DiscriminatorConfig, "resolution", {"kind": "stylegan2", "resolution": 4}),
+        (DiscriminatorConfig, "channel_base", {"kind": "stylegan2", "channel_base": 16}),
+        (DiscriminatorConfig, "minibatch_group", {"kind": "stylegan2", "minibatch_group": 0}),
+        (TrainingConfig, "r1", {"r1": -1}),
+        (TrainingConfig, "r1_every", {"r1_every": 0}),
         (TrainingConfig, "batch", {"batch": 1}),
         (TrainingConfig, "oversample", {"oversample": 0}),
         (TrainingConfig, "learning_rate", {"learning_rate": 0}),
@@ -164,6 +166,29 @@ def test_the_first_difference_of_two_shapes_is_named() -> None:
     assert one.difference(one.with_setting("training.batch=8")) is None
     other = one.with_setting("discriminator.heads=6").with_setting("generator.blocks=2")
     assert one.difference(other) == "generator.blocks is 3 here and 2 there"
+
+
+def test_another_kind_of_discriminator_is_named_before_its_sizes() -> None:
+    one = preset("vitgan-ti-32")
+    other = one.with_setting("discriminator.kind=stylegan2", "discriminator.channel_max=64")
+    assert one.difference(other) == "discriminator.kind is vit here and stylegan2 there"
+
+
+def test_a_config_of_before_there_were_kinds_still_loads() -> None:
+    """As written by earlier versions: the fields that came later have their defaults."""
+    data = preset("vitgan-ti-32").to_dict()
+    for section, names in (
+        ("discriminator", ("kind", "channel_base", "channel_max", "minibatch_group")),
+        ("training", ("r1", "r1_every")),
+    ):
+        for name in names:
+            del data[section][name]
+    assert Config.from_dict(data) == preset("vitgan-ti-32")
+
+
+def test_both_networks_have_one_resolution() -> None:
+    with pytest.raises(ValueError, match=r"discriminator.resolution is 64: give generator.resolution=32"):
+        preset("vitgan-ti-32").with_setting("discriminator.resolution=64")
 
 
 def test_zoom_needs_pictures_kept_as_fine() -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.config import Config, preset
+from model.config import Config
 from model.discriminator import Discriminator
 from model.layers import ISNLinear
+from model.presets import preset
 
 
 @pytest.fixture

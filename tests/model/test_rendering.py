@@ -170,7 +170,7 @@ def test_a_crew_of_threads_paints_the_same_to_the_bit(served: Generator, width: 
 
 ELSEWHERE = """
 import sys, torch
-from model.config import preset
+from model.presets import preset
 from model.generator import Generator
 from model.rendering import Region, render
 from model.sampling import sample_tokens

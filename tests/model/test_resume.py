@@ -6,9 +6,11 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from model.checkpoint import load_checkpoint, save_checkpoint
@@ -48,17 +50,33 @@ def steps(folder: Path, count: int) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["vit", "stylegan2", "adaptive"])
 def test_stopping_and_going_on_in_a_new_process_changes_no_bit(
-    tiny: Config, noise: Pictures, tmp_path: Path
+    tiny: Config, stylegan2: Config, noise: Pictures, tmp_path: Path, kind: str
 ) -> None:
-    torch.save({"config": tiny.to_dict(), "images": noise.images}, tmp_path / "case.pt")
+    """R1 is taken in every third step of the second, so that the stop lies between two of those."""
+    adaptive = tiny.with_setting(
+        "training.augment_probability=adaptive", "training.augment_target=1e-9", "training.augment_kimg=1"
+    )
+    kinds = {"vit": tiny, "stylegan2": stylegan2, "adaptive": adaptive}
+    config = replace(kinds[kind], generator=replace(tiny.generator, zoom=2))
+    torch.save({"config": config.to_dict(), "images": noise.images}, tmp_path / "case.pt")
     straight, broken = tmp_path / "straight", tmp_path / "broken"
+    start = Trainer(config, seed=3, device=torch.device("cpu"))
+    start.control.p.fill_(0.5)  # from here it can move either way
+    for folder in (straight, broken):
+        folder.mkdir()
+        save_checkpoint(folder, 0, start.state())
     steps(straight, 40)
     steps(broken, 20)
     steps(broken, 20)
     one, two = (dict(leaves(load_checkpoint(folder))) for folder in (straight, broken))
-    assert one["/images_seen"] == 160
+    assert one["/images_seen"] == 40 * config.training.batch
     assert one == two
+    state = load_checkpoint(straight)
+    assert state is not None
+    assert (0.3 < float(state["augment"]["p"]) < 0.7) == (kind == "adaptive")
+    assert float(state["augment"]["p"]) != 0.5
     losses = [torch.load(folder / "next.pt", weights_only=True) for folder in (straight, broken)]
     assert [float(a) for a in losses[0]] == [float(b) for b in losses[1]]
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import GeneratorConfig, preset
+from model.config import GeneratorConfig
 from model.generator import Generator, cell_centres
+from model.presets import preset
 from model.siren import ModulatedLinear, Siren
 from tests.model import naive
 

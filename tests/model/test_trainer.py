@@ -47,12 +47,18 @@ def close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: floa
         assert (found[name] - gradient).norm() <= tolerance * gradient.norm(), name
 
 
+@pytest.fixture(params=["vit", "stylegan2"])
+def either(request: pytest.FixtureRequest, tiny: Config, stylegan2: Config) -> Config:
+    """Both kinds of discriminator, the second with R1 in its first step."""
+    return {"vit": tiny, "stylegan2": stylegan2}[request.param]
+
+
 @pytest.mark.parametrize(("parts", "zoom"), [(2, 1), (4, 1), (2, 2)])
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(
-    tiny: Config, noise: Pictures, parts: int, zoom: int
+    either: Config, noise: Pictures, parts: int, zoom: int
 ) -> None:
     """Rates of zero would hide the first update's sign; a rate of 1e-12 keeps both steps at one point."""
-    still = tiny.with_setting("training.learning_rate=1e-12").with_setting(f"generator.zoom={zoom}")
+    still = either.with_setting("training.learning_rate=1e-12").with_setting(f"generator.zoom={zoom}")
     whole = after_a_step(still, noise)
     cut = after_a_step(still.with_setting(f"training.accumulate={parts}"), noise)
     close(gradients(cut), gradients(whole), 1e-4)
@@ -64,6 +70,12 @@ def test_parts_must_divide_the_batch_among_the_devices(tiny: Config, monkeypatch
     devices.world = 3
     with pytest.raises(ValueError, match=r"training.batch is 4: give a multiple of the 3 devices"):
         Trainer(tiny, seed=0, device=CPU, devices=devices)
+
+
+def test_groups_must_divide_what_is_judged_at_once(stylegan2: Config) -> None:
+    words = r"discriminator.minibatch_group is 2: give a divisor of 1, .* training.accumulate=4\)"
+    with pytest.raises(ValueError, match=words):
+        Trainer(stylegan2.with_setting("generator.zoom=2", "training.accumulate=4"), seed=0, device=CPU)
 
 
 def test_with_zoom_each_part_is_half_crops(tiny: Config, noise: Pictures) -> None:
@@ -82,9 +94,9 @@ def test_with_zoom_each_part_is_half_crops(tiny: Config, noise: Pictures) -> Non
     assert all(layer.level.grad.abs().sum() > 0 for layer in trainer.generator.siren.hidden)
 
 
-def test_two_processes_sum_to_the_gradient_of_one(tiny: Config, noise: Pictures, tmp_path: Path) -> None:
+def test_two_processes_sum_to_the_gradient_of_one(either: Config, noise: Pictures, tmp_path: Path) -> None:
     """Two real processes, joined by gloo as torchrun joins them, each with half of the batch."""
-    still = tiny.with_setting("training.learning_rate=1e-12")
+    still = either.with_setting("training.learning_rate=1e-12")
     torch.save({"config": still.to_dict(), "images": noise.images}, tmp_path / "case.pt")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -106,8 +118,8 @@ def test_two_processes_sum_to_the_gradient_of_one(tiny: Config, noise: Pictures,
     close(one, gradients(after_a_step(still, noise)), 1e-4)
 
 
-def test_bf16_steps_near_fp32(tiny: Config, noise: Pictures) -> None:
-    still = tiny.with_setting("training.learning_rate=1e-12")
+def test_bf16_steps_near_fp32(either: Config, noise: Pictures) -> None:
+    still = either.with_setting("training.learning_rate=1e-12")
     exact = after_a_step(still, noise)
     coarse = after_a_step(still.with_setting("training.precision=bf16"), noise)
     for name, gradient in gradients(exact).items():

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import checkpoint, losses, progress, watch
+from model import adaptive, checkpoint, losses, progress, watch
+from model import trainer as trainer_module
 from model.config import Config
 from model.data import Pictures
 from model.trainer import StepLosses, Trainer
 from model.training import train
-from model.watch import TrainingError, collapse, explained, plateau
+from model.watch import Balance, TrainingError, collapse, explained, plateau
 
 LN2 = math.log(2)
 
@@ -97,6 +98,89 @@ def test_a_plateau_is_told_after_ticks_without_a_better_distance() -> None:
     assert "29 kimg" in told
     assert "71.00" in told
     assert plateau([(float(i), 50.0) for i in range(10)]) == ""
+
+
+def told_at_the_end(config: Config, pictures: Pictures, run: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The warning of the last report of a short real run, in which a twentieth of a kimg counts as long."""
+    monkeypatch.setattr(watch, "PATIENCE_KIMG", 0.2)
+    monkeypatch.setattr(adaptive, "HALF_LIFE", 50)
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0)
+    reports: list[progress.Progress] = []
+    train(config, pictures, run, kimg=0.8, tick_kimg=0.4, on_progress=reports.append)
+    return reports[-1].warning
+
+
+def test_a_discriminator_that_is_shown_nothing_is_called_blind(
+    tiny: Config, noise: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real run whose augmentation leaves nothing of a picture: D says the same of all."""
+    monkeypatch.setattr(trainer_module, "augment", lambda images, *rest: images * 0)
+    told = told_at_the_end(tiny, noise, tmp_path, monkeypatch)
+    assert "the discriminator has been blind for 1 kimg: it judges 50% of pictures right" in told
+    assert "training.augment_probability=adaptive" in told
+    assert "training.bcr_real" in told
+
+
+@pytest.mark.parametrize("kind", ["vit", "stylegan2"])
+def test_a_discriminator_that_nothing_answers_has_won(
+    tiny: Config, stylegan2: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A real run: G stands still, D learns fast and sees white pictures and faint ones untouched."""
+    config = {"vit": tiny, "stylegan2": stylegan2}[kind].with_setting(
+        "training.learning_rate=3e-3", "training.generator_rate=0", "training.augment=", "training.r1=0",
+        "training.bcr_real=0", "training.bcr_fake=0",
+    )  # fmt: skip
+    white = Pictures(torch.full((8, 3, 32, 32), 255, dtype=torch.uint8), resolution=16)
+    told = told_at_the_end(config, white, tmp_path, monkeypatch)
+    assert "the discriminator has won for" in told
+    assert "name transforms in training.augment" in told
+    assert ("training.r1" in told) == (kind == "stylegan2")
+
+
+def test_the_game_is_watched_by_what_lasts(tiny: Config) -> None:
+    balance = Balance()
+
+    def after(*reports: tuple[float, float]) -> str:
+        for report in reports:
+            balance.follow(*report)
+        return balance.sentence(tiny)
+
+    assert after((0, 0.5), (1, 0.5), (3.9, 0.51)) == ""
+    assert "blind for 5 kimg" in after((5, 0.51))
+    assert after((6, 0.6)) == ""
+    assert after((7, 0.99), (9, 0.97), (10, 0.99), (13, 1.0)) == ""  # it was broken off at 9
+    assert "won for 4 kimg: it judges 99% of pictures right" in after((14, 0.99))
+    assert after((15, 0.75)) == ""
+
+
+def test_advice_names_only_what_is_on(tiny: Config) -> None:
+    blind, won = watch._of_blindness, watch._of_victory
+    plain = tiny.with_setting("training.augment=", "training.bcr_real=0", "training.bcr_fake=0")
+    assert blind(plain) == ["give discriminator.kind=stylegan2", "lower training.generator_rate"]
+    assert won(plain)[0] == "name transforms in training.augment"
+    steered = tiny.with_setting("training.augment_probability=adaptive")
+    assert not any("adaptive" in advice for advice in blind(steered))
+    assert won(steered)[0] == "lower training.augment_target"
+    assert won(tiny.with_setting("training.augment_probability=0.5"))[0].endswith("=adaptive")
+    assert "lower training.r1" in blind(plain.with_setting("training.r1=0.1"))
+
+
+def test_a_resumed_run_remembers_for_how_long(
+    tiny: Config, noise: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "augment", lambda images, *rest: images * 0)
+    told_at_the_end(tiny, noise, tmp_path, monkeypatch)
+    monkeypatch.setattr(watch, "PATIENCE_KIMG", 0.79)
+    warnings: list[str] = []
+    train(
+        tiny,
+        noise,
+        tmp_path,
+        kimg=0.804,
+        resume=True,
+        on_progress=lambda report: warnings.append(report.warning),
+    )
+    assert "blind for 1 kimg" in warnings[0]
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint(
