@@ -9,17 +9,19 @@ export const unlessAborted = (detail) => (error) =>
   Promise.reject(error.name === 'AbortError' ? error : refusal(detail));
 
 export async function get(url, { headers, ...options } = {}) {
-  const sent = key() ? { ...headers, Authorization: `Bearer ${key()}` } : headers;
+  const used = key();
+  const sent = used ? { ...headers, Authorization: `Bearer ${used}` } : headers;
   const answer = await fetch(url, { ...options, headers: sent }).catch(unlessAborted('The service does not answer.'));
-  if (!answer.ok) throw await refusalFrom(answer);
+  if (!answer.ok) throw await refusalFrom(answer, used);
   return answer;
 }
 
-async function refusalFrom(answer) {
+async function refusalFrom(answer, used) {
   const problem = await answer.json().catch(() => ({}));
   const detail = problem.detail || problem.title || `The service answered ${answer.status}.`;
   if (answer.status === 401 || answer.status === 403) {
-    $('access').hidden = false;
+    // A late refusal of the key before says nothing of the one that has been given since.
+    if (used === key()) $('access').hidden = false;
     return refusal(detail, 'key');
   }
   const [named] = /^(seed|resolution|truncation|model)\b/.exec(detail) ?? [];

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.acceptance.conftest import Service
 from tests.acceptance.processes import until
@@ -110,6 +110,32 @@ def test_the_page_asks_for_a_key_and_keeps_it_in_its_tab(locked: Locked, browser
     other = browser.new_page()
     other.goto(f"http://127.0.0.1:{locked.service.port}/")
     expect(other.locator("#access")).to_be_visible()
+
+
+def test_a_late_refusal_of_the_key_before_does_not_ask_again(locked: Locked, browser: Browser) -> None:
+    page = browser.new_page()
+    wrong, held = "vg_00000000_" + "x" * 43, []
+
+    def hold_one(route: Route) -> None:
+        sent = route.request.headers.get("authorization")
+        if not held and route.request.url.endswith("/models") and sent == f"Bearer {wrong}":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/*", hold_one)
+    page.goto(f"http://127.0.0.1:{locked.service.port}/")
+    page.locator("#key").fill(wrong)
+    page.locator("#key").press("Enter")
+    expect(page.locator("#message")).to_contain_text("not known")
+    page.locator("#key").fill(locked.drawing)
+    page.locator("#key").press("Enter")
+    expect(page.locator("#grid .tile img")).to_have_count(16, timeout=60_000)
+    (late,) = held
+    with page.expect_response(lambda answer: answer.status == 401):
+        late.continue_()
+    page.wait_for_timeout(300)  # for what the page makes of it
+    expect(page.locator("#access")).to_be_hidden()
 
 
 def test_the_documents_work_under_their_policy(locked: Locked, browser: Browser) -> None:
