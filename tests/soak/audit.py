@@ -18,6 +18,7 @@ from redis import Redis
 from app.admission import FORGET_SECONDS
 from app.schemas import GenerateBody, InterpolateBody
 from contract import keys
+from contract.arithmetic import PORTABLE
 from contract.jobs import FINAL, Job, JobStatus, JobStore
 from contract.messages import Grid, Images, Walk
 from contract.models import ModelLibrary
@@ -40,6 +41,7 @@ class References:
         use_threads(1)
         library = ModelLibrary(SHIPPED_MODELS)
         self.engine, self.model = Engine(library, core_count(0)), library.get(MODEL)
+        assert self.engine.arithmetic == PORTABLE, "what the workers have drawn cannot be drawn here again"
         self.digest = cache(self._digest)
 
     def of(self, route: str, body: dict[str, Any]) -> str:
