@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -23,7 +24,6 @@ from model.trainer import Trainer
 from tests.model import naive
 
 STEPS = 500
-LAG = 0.03  # the share of sigma(W) that power iteration may miss
 SIDE = 16
 # The recipe of vitgan-ti-32 but for a batch of 16 and three times its rate: so small a set bears it, and
 # 500 steps are enough. Over six trainings (seeds 0 to 2; AVX-512, AVX2, neither) each class had between
@@ -105,24 +105,36 @@ def isn_layers() -> Iterator[tuple[str, ISNLinear]]:
             yield name, module
 
 
-def test_isn_is_exact_after_500_real_steps() -> None:
-    """sigma(W) from u and v, against NumPy's SVD of the weights that training left.
+def largest(layer: ISNLinear) -> tuple[float, float]:
+    """sigma(W) from u and v, and by NumPy's SVD."""
+    estimate = float(layer.u.double() @ layer.weight.detach().double() @ layer.v.double())
+    return estimate, float(np.linalg.svd(naive.array(layer.weight), compute_uv=False)[0])
 
-    Unit vectors never give more than sigma(W). They give less where its two largest singular values nearly
-    agree: one step of power iteration a training step then lags behind the weights. Over six trainings (two
-    seeds with AVX-512, three with AVX2, one with neither) it missed 1.3% at most, where the second value was
-    0.97 of the first. The sigma(W) of the start would miss 9% or more, as the last line has it.
+
+def test_isn_follows_the_largest_singular_value_through_500_real_steps() -> None:
+    """Three things that hold for any rounding; a single layer may lag behind by as much as it likes.
+
+    One step of power iteration a training step lags where the two largest singular values change places: it
+    follows the one that was the larger. Over nine trainings (seeds 0 to 3; AVX-512, AVX2, neither) the
+    worst layer missed 0.02% to 7%, the median one 0.006% at most. The sigma(W) of the start misses 0.04% to
+    5% in the median layer, so the last line shows that some weights moved far.
     """
-    grown, above, below = [], 1 + 1e-4, 1 - LAG
-    for name, layer in isn_layers():
-        weight = naive.array(layer.weight)
-        sigma = np.linalg.svd(weight, compute_uv=False)[0]
-        estimate = float(layer.u.double() @ layer.weight.detach().double() @ layer.v.double())
-        assert below * sigma <= estimate <= above * sigma, name
+    estimates, exact, at_first = [], [], []
+    for name, trained_layer in isn_layers():
+        layer = deepcopy(trained_layer)
+        estimate, sigma = largest(layer)
+        assert estimate <= sigma * (1 + 1e-4), f"{name}: unit vectors never give more"
         normalised = np.linalg.svd(naive.array(layer.normalised_weight()), compute_uv=False)[0]
-        assert 1 / above <= normalised / float(layer.sigma_init) <= 1 / below, name
-        grown.append(sigma / float(layer.sigma_init))
-    assert max(grown) > 1.1, "no weight moved enough to show anything"
+        assert normalised == pytest.approx(float(layer.sigma_init) * sigma / estimate, rel=1e-4), name
+        estimates.append(estimate)
+        exact.append(sigma)
+        at_first.append(float(layer.sigma_init))
+        # With n more steps and ratio r of the two values, (1 - r) r^(4n) tan^2 is left: at most 0.2%.
+        for _ in range(1000):
+            layer.power_iterate()
+        assert largest(layer)[0] == pytest.approx(sigma, rel=0.005), name
+    assert np.median(1 - np.divide(estimates, exact)) < 0.001
+    assert max(np.divide(exact, at_first)) > 1.05, "no weight moved enough to show anything"
 
 
 def test_one_batch_is_told_apart() -> None:
