@@ -114,6 +114,13 @@ TRAINING = Board(
                       told="sliced Wasserstein x 1000, at each tick; it should fall"),
                 lines("Pictures seen", "none", (of_training("images_seen"), "{{instance}}")),
                 lines("Learning rate", "none", (of_training("learning_rate"), "{{instance}}")),
+                lines("What the discriminator knows", "percentunit",
+                      (of_training("right_ratio"), "right {{instance}}"),
+                      (of_training("sign"), "r_t {{instance}}"),
+                      told="right: at 50% it guesses, at 100% it has won; r_t: mean sign on real pictures",
+                      width=12, signed=True),
+                lines("Augmented", "percentunit", (of_training("augmented_ratio"), "{{instance}}"),
+                      told="share p of pictures; adaptive: it rises while r_t is above its target", width=12),
             ),
         ),
         (

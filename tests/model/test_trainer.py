@@ -133,12 +133,12 @@ def test_bf16_steps_near_fp32(either: Config, noise: Pictures) -> None:
 @pytest.mark.filterwarnings("ignore")  # the compiler warns of itself
 @pytest.mark.timeout(900)  # with an empty cache it took up to 5 minutes on a loaded machine
 def test_a_compiled_step_is_the_eager_one(
-    tiny: Config, noise: Pictures, monkeypatch: pytest.MonkeyPatch
+    either: Config, noise: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A cache for each instruction set (ATEN_CPU_CAPABILITY): kernels for another one fail, or do not compile.
     name = f"torchinductor_tests_{os.getuid()}_{torch.backends.cpu.get_cpu_capability()}"
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / name))
-    still = tiny.with_setting("training.learning_rate=1e-12").with_setting("generator.blocks=1")
+    still = either.with_setting("training.learning_rate=1e-12").with_setting("generator.blocks=1")
     compiled = after_a_step(still, noise, compiler="default")
     close(gradients(compiled), gradients(after_a_step(still, noise)), 1e-3)
 
