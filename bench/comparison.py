@@ -32,11 +32,13 @@ from model.training import train
 MEASURED = 1000  # pictures of each set
 SHOWN = 16  # seeds of a row in the picture
 NO_BCR = ("training.bcr_real=0", "training.bcr_fake=0")
+WIDE = ("generator.width=192", "generator.heads=6", "generator.blocks=4")
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {  # the preset and what is changed
     "vit": ("vitgan-ti-32", NO_BCR),
     "vit+bcr": ("vitgan-ti-32", ()),
     "vit+slow": ("vitgan-ti-32", (*NO_BCR, "training.generator_rate=0.5")),
     "stylegan2": ("vitgan-ti-32-stylegan2", ()),
+    "stylegan2+wide": ("vitgan-ti-32-stylegan2", WIDE),
 }
 AUGMENTATIONS: dict[str, tuple[str, ...]] = {
     "none": ("training.augment=",),
