@@ -156,7 +156,9 @@ def make_services(
             max_batch=settings.max_batch,
             answer_seconds=settings.answer_seconds,
         ),
-        gate=Gate(quick, replies.id, settings.max_waiting, settings.max_waiting_pixels),
+        gate=Gate(
+            quick, replies.id, settings.max_waiting, settings.max_waiting_pixels, settings.max_client_pixels
+        ),
     )
 
 
