@@ -27,7 +27,7 @@ def _ranges(text: str) -> list[tuple[int, int]]:
     for part in text.split(","):
         match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part.strip())
         if not match:
-            raise ValueError(f"seeds {text!r}: give numbers and ranges such as 0-15,20")
+            raise ValueError(f"seeds {part.strip()[:40]!r}: give numbers and ranges such as 0-15,20")
         first = int(match[1])
         last = int(match[2] or first)
         if not first <= last <= MAX_SEED:

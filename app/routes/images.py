@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.auth import Generates
 from app.conditional import not_modified
-from app.errors import InvalidRequest, NotFound, sentence
+from app.errors import InvalidRequest, NotFound, invalid_request, short
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
 from app.schemas import GenerateBody
 from app.services import Services, Use
@@ -97,7 +97,7 @@ def find(name: str, digest: str, use: Services) -> PublishedModel:
     published = use.model(name, (named and named[2]) or PORTABLE)
     if not (named and published.digest.startswith(named[1])):
         raise NotFound(
-            f"model {name!r} is {published.short_digest} now, not {digest}: "
+            f"model {name!r} is {published.short_digest} now, not {short(digest)}: "
             f"ask for /images/{published.name}/... to be sent to it"
         )
     return published
@@ -118,8 +118,7 @@ def asked(published: PublishedModel, seed: str, suffix: str, parameters: Paramet
             }
         )
     except ValidationError as error:
-        told = [sentence(dict(item)) for item in error.errors()]
-        raise InvalidRequest("; ".join(told), errors=told) from None
+        raise invalid_request(error.errors()) from None
     return Picture(published, body.seed, body.truncation, *body.sides, Form(format=body.format))
 
 

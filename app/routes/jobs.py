@@ -12,7 +12,7 @@ from sse_starlette import EventSourceResponse
 
 from app.auth import Known, Trains
 from app.datasets import dataset_names
-from app.errors import Conflict, InvalidRequest, NotFound
+from app.errors import Conflict, InvalidRequest, NotFound, short
 from app.events import events_response, position_after
 from app.idempotency import Repeatable
 from app.queueing import queue_job
@@ -47,7 +47,9 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
         return use.jobs.get(settled.id)
     webhook = checked_webhook(body.webhook, is_job=True, settings=use.settings)
     if body.dataset not in dataset_names(use.settings):
-        raise InvalidRequest(f"dataset: there is no {body.dataset!r}, GET /datasets lists what there is")
+        raise InvalidRequest(
+            f"dataset: there is no {short(body.dataset)!r}, GET /datasets lists what there is"
+        )
     if body.kimg > use.settings.max_kimg:
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
     if body.name == "default" or body.name in {model.name for model in use.library.list()}:
@@ -150,4 +152,4 @@ def cancel(job_id: str, use: Use, client: Known) -> Job:
 
 def no_job(job_id: str) -> NotFound:
     """The refusal of an unknown id."""
-    return NotFound(f"there is no job {job_id!r}: GET /jobs lists what there is")
+    return NotFound(f"there is no job {short(job_id)!r}: GET /jobs lists what there is")

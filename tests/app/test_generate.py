@@ -101,6 +101,43 @@ async def test_a_wrong_field_is_told(api: Api, body: Any, words: tuple[str, ...]
     assert api.painter.batches == []
 
 
+BOUND = 20_000  # bytes of an answer to any refused request
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {f"field{number}": 1 for number in range(15_000)},
+        {"x" * 250_000: 1},
+        {"model": "m" * 250_000},
+        {"seeds": "1-" * 100_000},
+        {"seeds": "7" * 250_000},
+        {"resolution": [1] * 100_000},
+        {"format": "f" * 250_000},
+    ],
+    ids=["many fields", "a long name", "model", "seeds", "digits", "resolution", "format"],
+)
+async def test_an_answer_does_not_grow_with_what_is_wrong(api: Api, body: dict[str, Any]) -> None:
+    answer = await api.http.post("/generate", json=body)
+    assert answer.status_code in (404, 422)
+    assert len(answer.content) < BOUND
+    assert not answer.json()["detail"].endswith("...")  # what to change is told in any case
+
+
+async def test_many_wrong_fields_are_counted(api: Api) -> None:
+    answer = await api.http.post("/generate", json={f"field{number}": 1 for number in range(25)})
+    assert len(refused(answer, 422, "field0: unknown field", "and 15 more")["errors"]) == 10
+
+
+async def test_neither_does_one_to_a_url(api: Api) -> None:
+    many = "&".join(f"{number}" for number in range(5_000))
+    for url in (f"/jobs?{many}&{many}", f"/images/default/1.png?{many}", f"/{'x' * 60_000}",
+                f"/jobs/{'x' * 60_000}", f"/datasets/{'x' * 60_000}", f"/models/{'x' * 60_000}"):  # fmt: skip
+        answer = await api.http.get(url)
+        assert answer.status_code in (404, 422)
+        assert len(answer.content) < BOUND
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"seed=1", b"\xff\xfe"])
 async def test_what_is_no_json_is_told(api: Api, content: bytes) -> None:
     answer = await api.http.post("/generate", content=content, headers={"content-type": "application/json"})
