@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
@@ -15,6 +15,7 @@ from app.datasets import dataset_names
 from app.errors import Conflict, InvalidRequest, NotFound, short
 from app.events import events_response, position_after
 from app.idempotency import Repeatable
+from app.queries import Limit
 from app.queueing import queue_job
 from app.schemas import Listing, TrainBody
 from app.services import Use
@@ -61,9 +62,7 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
 
 
 @router.get("/jobs", summary="List jobs")
-def listing(
-    use: Use, client: Known, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
-) -> Listing[Job]:
+def listing(use: Use, client: Known, limit: Limit = 100, cursor: str | None = None) -> Listing[Job]:
     """Your jobs, newest first, a page at a time."""
     try:
         jobs = use.jobs.list(limit + 1, cursor, owner=None if client.sees_all else client.id)
