@@ -4,6 +4,9 @@ Each API process tells all it has under way, and what it wants to add, in one ca
 processes and decides, so the bounds hold exactly however many there are. A process tells totals and no
 changes: whatever a time-out left unknown is set right by the next call, and what a process that died had
 under way is forgotten with it.
+
+The bounds on pixels concern large images alone, and one image counts as ``max_client_pixels`` at most, less
+what of it the client has taken: so one image of any size is always let in, and leaves room for others.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.errors import REDIS_AWAY, QuotaUsed, ServiceError, Unavailable
+from app.orders import ALONE_PIXELS
 from contract import keys
+from contract.jobs import ANONYMOUS
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +37,20 @@ FORGET_SECONDS = 30.0  # a process that has told nothing for so long counts no m
 RATE_SECONDS = 10.0  # over which the rate is measured at which images are finished
 LONGEST_RETRY = 120
 
-# KEYS: gates. ARGV: own id, own totals (JSON), asks (JSON list of [client, its bound, images, pixels]),
-# bound of images, of pixels, seconds.
+# KEYS: gates. ARGV: own id, own totals (JSON), asks (JSON list of [client, its bounds of images and of
+# pixels, images, pixels]), bound of images, of pixels, seconds, pixels of an image that no bound on pixels
+# concerns.
 ADMIT = """
 local t = redis.call('TIME'); local now = t[1] + t[2] / 1000000
 local own = cjson.decode(ARGV[2])
-local images, pixels, rate, pixel_rate, of = own.images, own.pixels, own.rate, own.pixel_rate, {}
-local function count(clients)
-  for client, n in pairs(clients) do of[client] = (of[client] or 0) + n end
+local images, pixels, rate, pixel_rate = own.images, own.pixels, own.rate, own.pixel_rate
+local images_of, pixels_of = {}, {}
+local function add(to, client, n) to[client] = (to[client] or 0) + n end
+local function count(one)
+  for client, n in pairs(one.clients) do add(images_of, client, n) end
+  for client, p in pairs(one.client_pixels or {}) do add(pixels_of, client, p) end -- an older API tells none
 end
-count(own.clients)
+count(own)
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   if all[i] ~= ARGV[1] then
@@ -51,24 +60,30 @@ for i = 1, #all, 2 do
     else
       images, pixels = images + other.images, pixels + other.pixels
       rate, pixel_rate = rate + other.rate, pixel_rate + other.pixel_rate
-      count(other.clients)
+      count(other)
     end
   end
 end
 local verdicts = {}
 for i, ask in ipairs(cjson.decode(ARGV[3])) do
-  local client, bound, n, p = unpack(ask)
-  if bound >= 0 and (of[client] or 0) + n > bound then
+  local client, most, most_pixels, n, p = unpack(ask)
+  local used, large = pixels_of[client] or 0, p > n * ARGV[7]
+  if most >= 0 and (images_of[client] or 0) + n > most then
     verdicts[i] = 'quota'
+  elseif large and most_pixels >= 0 and used > 0 and used + p > most_pixels then
+    verdicts[i] = 'pixel quota'
   elseif images + n > tonumber(ARGV[4]) then
     verdicts[i] = 'images'
-  elseif pixels > 0 and pixels + p > tonumber(ARGV[5]) then
+  elseif large and pixels > 0 and pixels + p > tonumber(ARGV[5]) then
     verdicts[i] = 'pixels'
   else
     verdicts[i] = 'ok'
-    images, pixels, of[client] = images + n, pixels + p, (of[client] or 0) + n
+    images, pixels = images + n, pixels + p
+    add(images_of, client, n)
+    add(pixels_of, client, p)
     own.images, own.pixels = own.images + n, own.pixels + p
-    own.clients[client] = (own.clients[client] or 0) + n
+    add(own.clients, client, n)
+    add(own.client_pixels, client, p)
   end
 end
 own.at = now
@@ -96,8 +111,17 @@ class Place:
     gate: Gate
     client: str
     images: int
-    pixels: int
+    pixels: int  # that count, of those that the client has not taken
     held: bool = True
+
+    def __post_init__(self) -> None:
+        self._all = self.pixels
+
+    def advance(self, share: float) -> None:
+        """The client has taken that share of its image."""
+        left = round(self._all * (1 - share))
+        if self.held and left < self.pixels:
+            self.gate.taken(self, self.pixels - left)
 
     def leave(self) -> None:
         """The images are there, or nobody waits for them; more than once does no harm."""
@@ -113,6 +137,7 @@ class Place:
 class _Ask:
     client: str
     bound: int  # -1: none of its own
+    pixel_bound: int
     images: int
     pixels: int
     answer: asyncio.Future[Place]
@@ -121,27 +146,40 @@ class _Ask:
 class Gate:
     """The door of this process: one call at a time, with all that has come meanwhile."""
 
-    def __init__(self, redis: Redis, process_id: str, max_images: int, max_pixels: int) -> None:
+    def __init__(
+        self, redis: Redis, process_id: str, max_images: int, max_pixels: int, max_client_pixels: int
+    ) -> None:
         self.id, self.max_images, self.max_pixels = process_id, max_images, max_pixels
+        self.max_client_pixels = max_client_pixels
         self.redis, self._admit = redis, redis.register_script(ADMIT)
         self.load = Load()
         self.images = self.pixels = 0
-        self.clients: Counter[str] = Counter()
+        self.clients: Counter[str] = Counter()  # images
+        self.client_pixels: Counter[str] = Counter()
         self._asks: list[_Ask] = []
         self._finished: deque[tuple[float, int, int]] = deque()  # when, images, pixels
         self._wake = asyncio.Event()
 
     async def enter(self, client: str, bound: int | None, images: int, pixels: int) -> Place:
         """A place for so many images; raises ``QuotaUsed`` or ``Unavailable``, with when to try again."""
-        ask = _Ask(client, -1 if bound is None else bound, images, pixels, asyncio.Future())
+        counted = min(pixels, self.max_client_pixels)
+        # Without keys all who call are one client, whom its own pixels must not keep out.
+        pixel_bound = -1 if client == ANONYMOUS else self.max_client_pixels
+        ask = _Ask(client, -1 if bound is None else bound, pixel_bound, images, counted, asyncio.Future())
         self._asks.append(ask)
         self._wake.set()
         return await ask.answer
 
     def left(self, place: Place) -> None:
         """A place was given back."""
-        self._count(place, -1)
+        self._count(place, -place.images, -place.pixels)
         self._finished.append((time.monotonic(), place.images, place.pixels))
+
+    def taken(self, place: Place, pixels: int) -> None:
+        """So many pixels of a place that goes on to be held are with the client."""
+        self._count(place, 0, -pixels)
+        place.pixels -= pixels
+        self._finished.append((time.monotonic(), 0, pixels))
 
     async def keep_forever(self) -> None:
         """The one task that talks to Redis."""
@@ -171,17 +209,17 @@ class Gate:
     async def _tell(self, asks: Sequence[_Ask]) -> None:
         rate, pixel_rate = self._rates()
         totals = {
-            "images": self.images, "pixels": self.pixels, "clients": dict(self.clients), "rate": rate,
-            "pixel_rate": pixel_rate,
+            "images": self.images, "pixels": self.pixels, "clients": dict(self.clients),
+            "client_pixels": dict(self.client_pixels), "rate": rate, "pixel_rate": pixel_rate,
         }  # fmt: skip
-        wanted = [[ask.client, ask.bound, ask.images, ask.pixels] for ask in asks]
+        wanted = [[ask.client, ask.bound, ask.pixel_bound, ask.images, ask.pixels] for ask in asks]
         verdicts, images, pixels, rate_all, pixel_rate_all = cast(
             "tuple[list[bytes], bytes, bytes, bytes, bytes]",
             await self._admit(
                 keys=[keys.GATES],
                 args=[
                     self.id, json.dumps(totals), json.dumps(wanted), self.max_images, self.max_pixels,
-                    FORGET_SECONDS,
+                    FORGET_SECONDS, ALONE_PIXELS,
                 ],
             ),
         )  # fmt: skip
@@ -191,15 +229,16 @@ class Gate:
 
     def _place(self, ask: _Ask) -> Place:
         place = Place(self, ask.client, ask.images, ask.pixels)
-        self._count(place, 1)
+        self._count(place, place.images, place.pixels)
         return place
 
-    def _count(self, place: Place, sign: int) -> None:
-        self.images += sign * place.images
-        self.pixels += sign * place.pixels
-        self.clients[place.client] += sign * place.images
-        if not self.clients[place.client]:
-            del self.clients[place.client]
+    def _count(self, place: Place, images: int, pixels: int) -> None:
+        self.images += images
+        self.pixels += pixels
+        for counts, change in ((self.clients, images), (self.client_pixels, pixels)):
+            counts[place.client] += change
+            if not counts[place.client]:
+                del counts[place.client]
 
     def _rates(self) -> tuple[float, float]:
         """Images and pixels that left this process a second, lately."""
@@ -212,13 +251,21 @@ class Gate:
     def _refusal(self, ask: _Ask, verdict: str) -> ServiceError:
         """Why not, and when there will be room if all goes on as it does."""
         load = self.load
+        others = max(1, len(self.clients))
         if verdict == "quota":
-            others = max(1, len(self.clients))
             return QuotaUsed(
                 f"this key may have {ask.bound} images under way, and {ask.images} more would be too many: "
                 "wait for some of them",
                 retry_after=seconds_until(ask.images, load.rate / others),
                 reason="quota_images",
+            )
+        if verdict == "pixel quota":
+            return QuotaUsed(
+                f"this key may have {self.max_client_pixels} pixels of large images under way, and "
+                f"{ask.pixels} more would be too many: wait for some of them, or ask for images of up to "
+                f"{ALONE_PIXELS} pixels",
+                retry_after=seconds_until(ask.pixels, load.pixel_rate / others),
+                reason="quota_pixels",
             )
         if verdict == "images":
             return Unavailable(
@@ -228,7 +275,7 @@ class Gate:
             )
         return Unavailable(
             f"{load.pixels} pixels are waiting already, of {self.max_pixels}: "
-            "try again later, or ask for a smaller image",
+            f"try again later, or ask for images of up to {ALONE_PIXELS} pixels",
             retry_after=seconds_until(load.pixels + ask.pixels - self.max_pixels, load.pixel_rate),
             reason="pixels_waiting",
         )

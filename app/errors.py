@@ -19,7 +19,7 @@ ServiceError
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -35,6 +35,9 @@ from app.metrics import REFUSALS
 log = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
+MAX_ERRORS = 10  # of one request's wrong fields that are named
+MAX_DETAIL = 4000  # characters
+MAX_SHOWN = 80  # characters of what the client gave
 
 
 class ServiceError(Exception):
@@ -163,14 +166,27 @@ def problem(
 ) -> JSONResponse:
     """One problem object; it is counted under that reason, or the one that its status names."""
     REFUSALS.labels(reason=reason or REASONS.get(status, "other")).inc()
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body = {"type": "about:blank", "title": title, "status": status, "detail": short(detail, MAX_DETAIL)}
     request_id = getattr(request.state, "request_id", None)
     return JSONResponse({**body, "request_id": request_id, **more}, status, media_type=PROBLEM_JSON)
 
 
+def short(text: str, most: int = MAX_SHOWN) -> str:
+    """The text, cut where it is longer."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def invalid_request(errors: Sequence[Any]) -> InvalidRequest:
+    """The refusal that names pydantic's errors, the first ones if there are many."""
+    named = [sentence(error) for error in errors[:MAX_ERRORS]]
+    rest = len(errors) - len(named)
+    detail = "; ".join([*named, f"and {rest} more"] if rest else named)
+    return InvalidRequest(detail, errors=named)
+
+
 def sentence(error: dict[str, Any]) -> str:
     """One of pydantic's errors as a sentence: where, what was given, what is expected."""
-    where = ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path"))
+    where = short(".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path")))
     if error["type"] == "json_invalid":
         return f"the body is no JSON: {error['ctx']['error']}"
     if error["type"] == "extra_forbidden":
@@ -178,8 +194,7 @@ def sentence(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{where or 'body'}: required, but missing"
     message = error["msg"].removeprefix("Value error, ")
-    given = repr(error["input"])
-    return f"{where or 'body'}: {message} (got {given if len(given) < 80 else given[:77] + '...'})"
+    return f"{where or 'body'}: {short(message, 400)} (got {short(repr(error['input']))})"
 
 
 def install(app: FastAPI) -> None:
@@ -193,8 +208,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        told = [sentence(item) for item in error.errors()]
-        return await refuse(request, InvalidRequest("; ".join(told), errors=told))
+        return await refuse(request, invalid_request(error.errors()))
 
     @app.exception_handler(RedisError)
     async def redis_away(request: Request, error: RedisError) -> JSONResponse:
@@ -228,9 +242,9 @@ def _offered(request: Request) -> Iterator[str]:
 
 def _framework_detail(error: HTTPException, request: Request) -> str:
     if error.status_code == 404:
-        return f"there is no {request.url.path}: see /docs for the routes"
+        return f"there is no {short(request.url.path)}: see /docs for the routes"
     if error.status_code == 405:
-        return f"{request.method} is not offered at {request.url.path}: see the Allow header"
+        return f"{request.method} is not offered at {short(request.url.path)}: see the Allow header"
     if error.status_code == 400:
         return f"the body is not what its Content-Type says: {error.detail}"
     return error.detail

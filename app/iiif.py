@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from app.errors import BadRequest
+from app.errors import BadRequest, short
 from contract.messages import Form, Side
 
 CONTEXT = "http://iiif.io/api/image/3/context.json"
@@ -76,9 +76,9 @@ def read(region: str, size: str, rotation: str, file: str, full: int, limits: Li
     mirrored, degrees = read_rotation(rotation)
     quality, _, suffix = file.partition(".")
     if quality not in QUALITIES:
-        raise BadRequest(f"quality: {quality!r}, choose from {', '.join(QUALITIES)}")
+        raise BadRequest(f"quality: {short(quality)!r}, choose from {', '.join(QUALITIES)}")
     if suffix not in FORMATS:
-        raise BadRequest(f"format: {suffix!r}, choose from {', '.join(FORMATS)}")
+        raise BadRequest(f"format: {short(suffix)!r}, choose from {', '.join(FORMATS)}")
     form = Form.model_validate(
         {
             "format": FORMATS[suffix],
@@ -106,12 +106,12 @@ def read_region(text: str, full: int) -> Rectangle:
     parts = given.split(",")
     form = _NUMBER if given != text else r"[0-9]{1,9}"
     if len(parts) != 4 or not all(re.fullmatch(form, part) for part in parts):
-        raise BadRequest(f"region: {text!r}, give full, square, x,y,w,h or pct:x,y,w,h")
+        raise BadRequest(f"region: {short(text)!r}, give full, square, x,y,w,h or pct:x,y,w,h")
     values = [Fraction(part) * (Fraction(full, 100) if given != text else 1) for part in parts]
     x, y, width, height = (math.floor(value + Fraction(1, 2)) for value in values)
     width, height = min(width, full - x), min(height, full - y)
     if width < 1 or height < 1:
-        raise BadRequest(f"region: {text!r} has no pixel inside of the {full}x{full} image")
+        raise BadRequest(f"region: {short(text)!r} has no pixel inside of the {full}x{full} image")
     return Rectangle(x, y, width, height)
 
 
@@ -138,17 +138,17 @@ def read_size(text: str, region: Rectangle, limits: Limits) -> tuple[int, int]:
         width = int(match[1]) if match[1] else _nearest(int(match[2]) * wide / high)
         height = int(match[2]) if match[2] else _nearest(int(match[1]) * high / wide)
     else:
-        raise BadRequest(f"size: {text!r}, give max, w, ,h pct:n w,h or !w,h, or one of them after ^")
+        raise BadRequest(f"size: {short(text)!r}, give max, w, ,h pct:n w,h or !w,h, or one of them after ^")
     if width < 1 or height < 1:
-        raise BadRequest(f"size: {text!r} is {width}x{height} pixels, each side must have 1 or more")
+        raise BadRequest(f"size: {short(text)!r} is {width}x{height} pixels, each side must have 1 or more")
     if not larger and (width > region.width or height > region.height):
         raise BadRequest(
-            f"size: {text!r} is {width}x{height}, larger than the region's {region.width}x{region.height}: "
-            f"ask for ^{text}"
+            f"size: {short(text)!r} is {width}x{height}, larger than the region's "
+            f"{region.width}x{region.height}: ask for ^{short(text)}"
         )
     if max(width, height) > limits.edge or width * height > limits.area:
         raise BadRequest(
-            f"size: {text!r} is {width}x{height}, at most {limits.edge} a side "
+            f"size: {short(text)!r} is {width}x{height}, at most {limits.edge} a side "
             f"and {limits.area} pixels are drawn"
         )
     return width, height
@@ -159,7 +159,7 @@ def read_rotation(text: str) -> tuple[bool, int]:
     match = _ROTATION.fullmatch(text)
     if not match or Fraction(match[2]) not in (0, 90, 180, 270, 360):
         raise BadRequest(
-            f"rotation: {text!r}, give 0, 90, 180 or 270, or one of them after ! to mirror first"
+            f"rotation: {short(text)!r}, give 0, 90, 180 or 270, or one of them after ! to mirror first"
         )
     return bool(match[1]), int(Fraction(match[2])) % 360
 

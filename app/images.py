@@ -16,7 +16,7 @@ from app.admission import Place
 from app.errors import Internal, InvalidRequest, Unavailable
 from app.metrics import ANSWER_SECONDS, IMAGES_SENT, PIXELS_SENT
 from app.orders import Shape, Whole
-from app.replies import CarryOn
+from app.replies import CarryOn, Taken
 from app.services import Services
 from app.settings import AppSettings
 from app.visits import Visit
@@ -166,7 +166,7 @@ async def image_response(
         await use.replies.forget(first.id, complete=True)
         place.leave()
         return Response(first.payload, headers=told, media_type=picture.media_type)
-    chunks = holding(place, the_rest(picture, first, use))
+    chunks = holding(place, the_rest(picture, first, use, place.advance))
     return StreamingResponse(chunks, headers=told, media_type=picture.media_type)
 
 
@@ -197,9 +197,11 @@ async def first_frame(picture: Drawable, use: Services, visit: Visit) -> Frame:
     return first
 
 
-def the_rest(picture: Drawable, first: Frame, use: Services) -> AsyncGenerator[bytes, None]:
-    """The image's bytes, from its first frame's on."""
-    return use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use))
+def the_rest(
+    picture: Drawable, first: Frame, use: Services, taken: Taken = lambda share: None
+) -> AsyncGenerator[bytes, None]:
+    """The image's bytes, from its first frame's on; ``taken`` hears what share of it the client has."""
+    return use.replies.chunks(first, use.settings.answer_seconds, successor(picture, use), taken)
 
 
 async def holding(place: Place, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -25,7 +25,7 @@ from app.events import shared_client
 from app.measuring import Measuring
 from app.middleware import BodyLimit, RequestId
 from app.openapi import describe_refusals
-from app.queries import each_once
+from app.queries import known_once, known_once_by_known
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
@@ -110,8 +110,10 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
     for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models):
-        app.include_router(noun.router, responses=REFUSED, dependencies=[Depends(each_once)])
-    app.include_router(status.router)
+        app.include_router(noun.router, responses=REFUSED, dependencies=[Depends(known_once_by_known)])
+    app.include_router(iiif.preflights)
+    app.include_router(status.router, dependencies=[Depends(known_once)])
+    app.include_router(status.pages)  # whose links may carry anything
     describe_refusals(app)
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
@@ -156,7 +158,9 @@ def make_services(
             max_batch=settings.max_batch,
             answer_seconds=settings.answer_seconds,
         ),
-        gate=Gate(quick, replies.id, settings.max_waiting, settings.max_waiting_pixels),
+        gate=Gate(
+            quick, replies.id, settings.max_waiting, settings.max_waiting_pixels, settings.max_client_pixels
+        ),
     )
 
 

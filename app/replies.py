@@ -29,6 +29,8 @@ NOBODY = "nobody"  # a worker that never beats
 # Given the worker and where its bytes end: the id of the rest's frames, if somebody else was asked for it.
 CarryOn = Callable[[str, Position], Awaitable[str | None]]
 
+Taken = Callable[[float], None]  # given the share of an image that its client has
+
 
 @dataclass
 class Source:
@@ -100,9 +102,12 @@ class Replies:
             with contextlib.suppress(RedisError):
                 await self._tell(image_id, GONE)
 
-    async def chunks(self, first: Frame, wait: float, carry_on: CarryOn) -> AsyncGenerator[bytes, None]:
+    async def chunks(
+        self, first: Frame, wait: float, carry_on: CarryOn, taken: Taken = lambda share: None
+    ) -> AsyncGenerator[bytes, None]:
         """The image's bytes from its first frame on, each chunk paid for with a credit when taken.
 
+        ``taken`` hears what share of the image the client has.
         ``carry_on`` is asked while nothing comes; the id that it gives is where the rest is to come from.
         Raises ``TimeoutError`` if the next frame does not come in time, ``BrokenImageError`` on an error
         frame; either breaks the connection, so that a short image never looks whole.
@@ -112,6 +117,8 @@ class Replies:
             while frame.kind is Kind.DATA:
                 yield frame.payload
                 await self._tell(source.image_id, CREDIT)
+                if strips := frame.meta.get("strips"):  # an older worker does not say
+                    taken(frame.meta["at"][0] / strips)
                 frame = await self._following(source, position(frame.meta["at"]), wait, carry_on)
             if frame.kind is Kind.ERROR:
                 raise BrokenImageError(frame.meta["code"])

@@ -14,12 +14,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     HttpUrl,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
+from app.numbers import Flag, Number, Whole, as_whole
 from contract.messages import (
     MAX_SIDE,
     NAME_PATTERN,
@@ -27,9 +30,7 @@ from contract.messages import (
     Form,
     Grid,
     Images,
-    Seed,
     Side,
-    Truncation,
     Walk,
 )
 from contract.seeds import MAX_SEED, count_seeds, parse_seeds
@@ -38,15 +39,18 @@ MAX_SEEDS = 10_000  # of one request
 
 
 def _sides(value: Any) -> tuple[int, int]:
-    sides = (value, value) if isinstance(value, int) else value
-    if (
-        not isinstance(sides, list | tuple)
-        or len(sides) != 2
-        or any(isinstance(side, bool) or not isinstance(side, int) for side in sides)
-        or not all(1 <= side <= MAX_SIDE for side in sides)
-    ):
+    sides = _integers(value if isinstance(value, list | tuple) else (value, value))
+    if not sides or len(sides) != 2 or not all(1 <= side <= MAX_SIDE for side in sides):
         raise ValueError(f"give one side in pixels, or [width, height], whole numbers from 1 to {MAX_SIDE}")
     return sides[0], sides[1]
+
+
+def _integers(values: Any) -> list[int] | None:
+    """Whole numbers as integers; None if the value is no list of such."""
+    if not isinstance(values, list | tuple):
+        return None
+    numbers = [as_whole(value) for value in values]
+    return None if any(isinstance(n, bool) or not isinstance(n, int) for n in numbers) else numbers
 
 
 _SIDE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": MAX_SIDE}
@@ -74,13 +78,12 @@ def _seeds(value: Any) -> Any:
         raise ValueError('give a list of seeds, or numbers and ranges such as "0-15,20"')
     if len(value) > MAX_SEEDS:
         raise ValueError(f"{len(value)} seeds, at most {MAX_SEEDS} are taken at once")
-    if any(
-        isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED for seed in value
-    ):
+    seeds = _integers(value)
+    if seeds is None or not all(0 <= seed <= MAX_SEED for seed in seeds):
         raise ValueError(f"give whole numbers from 0 to {MAX_SEED}")
-    if len(set(value)) < len(value):
+    if len(set(seeds)) < len(seeds):
         raise ValueError("a seed stands there twice: give each once")
-    return tuple(value)
+    return tuple(seeds)
 
 
 Seeds = Annotated[
@@ -104,15 +107,10 @@ Seeds = Annotated[
 
 
 def _region(value: Any) -> Any:
-    if (
-        not isinstance(value, list | tuple)
-        or len(value) != 4
-        or any(isinstance(part, bool) or not isinstance(part, int) for part in value)
-        or min(value[:2]) < 0
-        or min(value[2:]) < 1
-    ):
+    parts = _integers(value)
+    if not parts or len(parts) != 4 or min(parts[:2]) < 0 or min(parts[2:]) < 1:
         raise ValueError("give [x, y, width, height], whole numbers, x and y from 0, width and height from 1")
-    return tuple(value)
+    return tuple(parts)
 
 
 _PLACE, _EXTENT = {"type": "integer", "minimum": 0}, {"type": "integer", "minimum": 1}
@@ -158,9 +156,27 @@ Webhook = Annotated[HttpUrl, AfterValidator(_webhook)]
 
 
 class Body(BaseModel):
-    """A request's body."""
+    """A request's body; null for a field that may be absent is absence."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absence(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: value for name, value in given.items() if value is not None or name not in optional}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema, which says so of each of those fields."""
+        schema = handler.resolve_ref_schema(handler(core))
+        for name, told in schema.get("properties", {}).items():
+            if name not in schema.get("required", ()) and {"type": "null"} not in told.get("anyOf", ()):
+                about = {key: told.pop(key) for key in ("title", "description", "default") if key in told}
+                schema["properties"][name] = {"anyOf": [told, {"type": "null"}]} | about
+        return schema
 
 
 class GenerateBody(Body):
@@ -175,7 +191,9 @@ class GenerateBody(Body):
         }
     )
 
-    seed: Seed = Field(
+    seed: Whole = Field(
+        ge=0,
+        le=MAX_SEED,
         default_factory=lambda: secrets.randbelow(MAX_SEED + 1),
         description="which picture; random when absent, and told in X-Seed",
     )
@@ -183,8 +201,11 @@ class GenerateBody(Body):
         None, description='several, as a list or as text such as "0-15,20": the answer is a zip'
     )
     resolution: Resolution = Field((256, 256), description="N, or [width, height], in pixels")
-    truncation: Truncation = Field(
-        1.0, description="1: the model as it is; toward 0: nearer to its mean picture, less varied"
+    truncation: Number = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="1: the model as it is; toward 0: nearer to its mean picture, less varied",
     )
     model: str = Field("default", description="a model's name, or `default`")
     region: Region | None = Field(
@@ -194,7 +215,7 @@ class GenerateBody(Body):
         "png", description="png, webp or jpeg (the latter two lossy)"
     )
     layout: Literal["zip", "grid"] = Field("zip", description="of several seeds: a zip, or one PNG of all")
-    across: int | None = Field(
+    across: Whole | None = Field(
         None, ge=1, description="pictures in a row of the grid; as many as make it square when absent"
     )
     webhook: Webhook | None = Field(None, description="URL that is told of the job's end; of a job only")
@@ -247,14 +268,14 @@ class InterpolateBody(Body):
     )
 
     seeds: Seeds = Field(description='the stops, two or more: a list, or text such as "0-3,20"')
-    frames: int = Field(72, ge=2, description="of the whole animation")
+    frames: Whole = Field(72, ge=2, description="of the whole animation")
     resolution: Resolution = Field((256, 256), description="N, or [width, height], in pixels")
-    truncation: Truncation = Field(1.0, description="as in POST /generate")
+    truncation: Number = Field(1.0, ge=0, le=1, description="as in POST /generate")
     space: Literal["z", "w"] = Field(
         "z", description="z: along great circles between latents; w: straight between styles, often smoother"
     )
-    loop: bool = Field(True, description="back to the first seed, and again without end")
-    fps: int = Field(24, ge=1, le=60, description="frames a second")
+    loop: Flag = Field(True, description="back to the first seed, and again without end")
+    fps: Whole = Field(24, ge=1, le=60, description="frames a second")
     format: Literal["png", "webp"] = Field("png", description="png: APNG, sent as it is painted; webp: lossy")
     model: str = Field("default", description="a model's name, or `default`")
     webhook: Webhook | None = Field(None, description="URL that is told of the job's end; of a job only")
@@ -288,8 +309,8 @@ class TrainBody(Body):
     dataset: str = Field(description="an uploaded dataset's name")
     preset: str = Field("vitgan-ti-32", description=f"one of {', '.join(PRESETS)}")
     name: ModelName = Field(description="of the model that it makes")
-    kimg: float = Field(gt=0, description="thousand pictures to train on")
-    seed: Seed = Field(0, description="of the training's randomness")
+    kimg: Number = Field(gt=0, description="thousand pictures to train on")
+    seed: Whole = Field(0, ge=0, le=MAX_SEED, description="of the training's randomness")
     webhook: Webhook | None = Field(None, description="URL that is told of the job's end")
 
     @field_validator("preset")

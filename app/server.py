@@ -20,7 +20,9 @@ from app.errors import PROBLEM_JSON, REASONS
 from app.metrics import REFUSALS
 from app.settings import AppSettings
 
-MAX_HEAD = 64 * 1024  # bytes of a request's line and headers, give or take one read of the socket
+MAX_HEAD = 64 * 1024  # bytes of a request's line and headers, give or take one slice
+SLICE = 4 * 1024  # bytes that are parsed at a time
+BODY_CREDIT = 8  # bytes of chunks' lengths, extensions and trailers that each byte of a body may bring
 
 
 def serve(app: FastAPI, settings: AppSettings, host: str, port: int) -> None:
@@ -53,6 +55,10 @@ class PatientProtocol(HttpToolsProtocol):
     A connection is closed if a request's head is not there ``header_seconds`` after the connection was opened
     or its first byte came, and broken if the client takes nothing of an answer for ``stall_seconds``. What
     uvicorn does then is what it does when a client leaves: the answer's generator is closed.
+
+    The parser bounds nothing: it keeps a header or trailer of any length, and a request for each line that
+    a client pipelines. So bytes that are not a body's are counted, and bytes behind a request that waits for
+    its turn are left unparsed.
     """
 
     header_seconds: float
@@ -61,18 +67,21 @@ class PatientProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
     _in_head = False
-    _head_bytes = 0
+    _body_bytes = 0  # of the slice that is parsed
+    _overhead = 0  # bytes of the head, or of the body's framing, less what the body has earned
 
-    # ---- heads
+    # ---- requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The head must come from now on."""
         super().connection_made(transport)
+        self._unparsed = bytearray()
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
         super().connection_lost(exc)
+        self._unparsed.clear()
         for timer in (self._head_timer, self._stall_timer):
             if timer:
                 timer.cancel()
@@ -80,24 +89,55 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a head."""
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._overhead = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; trailers are dropped, since nothing reads them."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        self._in_head = False
+        self._in_head, self._overhead = False, 0
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Bytes that Content-Length or a chunk has announced."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
-        """Bytes of a head, or of a body."""
-        head = self.headers if self._in_head else None
-        super().data_received(data)
-        if self._in_head and self.headers is head:  # the parser itself would take any number of them
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                self._refuse(
-                    431, f"the request's head is over {MAX_HEAD} bytes: send fewer or shorter headers"
-                )
+        """Bytes of heads and bodies."""
+        self._unparsed += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parses what has come, up to a request that must wait until those before it are answered."""
+        while self._unparsed and not self.pipeline and not self.transport.is_closing():
+            part = bytes(self._unparsed[:SLICE])
+            del self._unparsed[:SLICE]
+            self._parse_slice(part)
+        if self._unparsed:
+            self.flow.pause_reading()
         self._watch_head()
+
+    def _parse_slice(self, part: bytes) -> None:
+        self._body_bytes = 0
+        super().data_received(part)
+        self._overhead += len(part) - (1 + BODY_CREDIT) * self._body_bytes
+        self._overhead = max(0, self._overhead)
+        if self._overhead <= MAX_HEAD:
+            return
+        if self._in_head:
+            self._refuse(431, f"the request's head is over {MAX_HEAD} bytes: send fewer or shorter headers")
+        elif self.cycle.response_complete:
+            self._end()  # the rest of a body that was refused
+        else:
+            self._refuse(
+                431,
+                f"the body's chunk extensions and trailers are over {MAX_HEAD} bytes: send the body with a "
+                "Content-Length, or without them",
+            )
 
     def _watch_head(self) -> None:
         """Waits for a head while no request is being answered; what is left of a refused body counts too."""
@@ -131,6 +171,8 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_unsent()
+        else:
+            self._parse()
 
     def timeout_keep_alive_handler(self) -> None:
         """No further request came."""

@@ -13,7 +13,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from app.admission import Gate
 from app.coalesce import Coalescer
-from app.errors import REDIS_AWAY, NotFound, Unavailable
+from app.errors import REDIS_AWAY, NotFound, Unavailable, short
 from app.replies import Replies
 from app.settings import AppSettings
 from contract import keys
@@ -106,7 +106,7 @@ class Services:
         try:
             return replace(self.library.get(wanted), arithmetic=arithmetic or self.fleet.arithmetic)
         except KeyError:
-            which = repr(wanted) if wanted == name else f"{wanted!r}, which `default` names"
+            which = repr(short(wanted)) if wanted == name else f"{wanted!r}, which `default` names"
             raise NotFound(f"there is no model {which}: GET /models lists what there is") from None
 
     def require_fleet(self, arithmetic: str) -> None:

@@ -83,7 +83,14 @@ class AppSettings(SharedSettings):
     max_waiting_pixels: int = Field(
         2**32,
         ge=1,
-        description="pixels of all images under way in the whole service; one image alone may have more",
+        description="pixels of all images over 512 x 512 under way in the whole service, less what is sent; "
+        "more are refused with 503",
+    )
+    max_client_pixels: int = Field(
+        2**30,
+        ge=1,
+        description="the same for each API key, refused with 429; a larger image is taken alone and counts "
+        "as so many, without keys too",
     )
     max_queued_jobs: int = Field(
         1000, ge=1, description="jobs of one kind that may wait for a worker; more are refused with 503"

@@ -56,7 +56,7 @@ def preferences(request: Request) -> dict[str, str]:
 async def visit(request: Request, client: Known) -> Visit:
     """The request's client. ``Prefer: wait=10`` says that it waits ten seconds for an image to begin."""
     wait = preferences(request).get("wait", "")
-    seconds = float(wait) if re.fullmatch(r"[1-9]\d{0,8}", wait) else None
+    seconds = float(wait) if re.fullmatch(r"[1-9][0-9]{0,8}", wait) else None
     return Visit(request, client.id, client.max_waiting, seconds)
 
 

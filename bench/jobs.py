@@ -63,7 +63,7 @@ def create(store: JobStore, number: int) -> str:
 async def of_admission(url: str) -> None:
     """Images let in and out, one by one and many at a time, while another process has as many under way."""
     client = redis.asyncio.Redis.from_url(url)
-    gates = [Gate(client, name, 100_000, 2**50) for name in ("this", "other")]
+    gates = [Gate(client, name, 100_000, 2**50, 2**50) for name in ("this", "other")]
     tasks = [asyncio.create_task(gate.keep_forever()) for gate in gates]
     others = [await gates[1].enter(f"client {n}", 100_000, 1, 4096) for n in range(ABREAST)]
 

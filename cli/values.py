@@ -7,7 +7,7 @@ import re
 
 def parse_resolution(text: str) -> tuple[int, int]:
     """``512`` or ``333x200`` to (width, height); raises ``ValueError`` with a sentence."""
-    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    match = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", text)
     sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not all(1 <= side <= 65_536 for side in sides):
         raise ValueError(f"resolution {text!r}: give 512 or 333x200, sides from 1 to 65536")

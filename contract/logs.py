@@ -111,9 +111,22 @@ def _json() -> Render:
 
 
 def _console() -> Render:
-    return structlog.dev.ConsoleRenderer(
+    render = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+
+    def one_line(logger: object, method: str, event: EventDict) -> str:
+        event["event"] = printable(str(event["event"]))
+        return render(logger, method, event)
+
+    return one_line
+
+
+def printable(text: str) -> str:
+    """The text with its control characters escaped: what a client gives must not look like another line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _say_the_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -9,7 +9,7 @@ MAX_SEED = 2**32 - 1  # StyleGAN's: what RandomState takes
 
 def is_seed(text: str) -> bool:
     """Whether it is one seed; longer digits are never read as a number."""
-    return bool(re.fullmatch(r"\d{1,10}", text)) and int(text) <= MAX_SEED
+    return bool(re.fullmatch(r"[0-9]{1,10}", text)) and int(text) <= MAX_SEED
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -25,9 +25,9 @@ def count_seeds(text: str) -> int:
 def _ranges(text: str) -> list[tuple[int, int]]:
     found = []
     for part in text.split(","):
-        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part.strip())
+        match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part.strip())
         if not match:
-            raise ValueError(f"seeds {text!r}: give numbers and ranges such as 0-15,20")
+            raise ValueError(f"seeds {part.strip()[:40]!r}: give numbers and ranges such as 0-15,20")
         first = int(match[1])
         last = int(match[2] or first)
         if not first <= last <= MAX_SEED:

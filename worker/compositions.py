@@ -32,12 +32,20 @@ def draw_composition(
     if time.time() > order.deadline:
         ORDERS.labels(outcome="late").inc()
         return
-    reply = Reply(redis, order, order.id, 1, worker, order.position, should_stop)
+    reply = Reply(redis, order, order.id, 1, worker, order.position, count_strips(order.what), should_stop)
     with order_timed(time.time() - order.sent_at, [order.trace]), bound_contextvars(request_id=order.request):
         tell_taken(redis, order, worker)
         with answering(redis, order, [reply]):
             for piece in ahead(pieces(order.what, order.model, order.digest, engine, order.position)):
                 reply.write(piece, stream=True)
+
+
+def count_strips(what: Grid | Walk) -> int:
+    """Parts of the whole, as a ``Position`` counts them: a walk's are its frames."""
+    if isinstance(what, Walk):
+        return what.frames
+    lines = -(-len(what.seeds) // what.across)
+    return lines * -(-what.rows.count // strip_rows(what.columns.count))
 
 
 def pieces(

@@ -74,8 +74,9 @@ def _draw_in_time(
     batch: ImageBatch, engine: Engine, redis: Redis, worker: str, should_stop: Callable[[], bool]
 ) -> None:
     tell_taken(redis, batch, worker)
+    strips = -(-batch.rows.count // strip_rows(batch.columns.count))
     replies = [
-        Reply(redis, batch, item.id, len(batch.items), worker, batch.position, should_stop)
+        Reply(redis, batch, item.id, len(batch.items), worker, batch.position, strips, should_stop)
         for item in batch.items
     ]
     try:
@@ -168,10 +169,12 @@ class Reply:
         together: int,
         worker: str,
         position: Position,
+        strips: int,
         should_stop: Callable[[], bool] = never,
     ) -> None:
         self.redis, self.id, self.reply_to = redis, image_id, order.reply_to
         self.position, self.should_stop = position, should_stop
+        self.strips = strips  # of the whole, so that the API knows what share is there
         self.meta: dict[str, Any] = {
             "queue": time.time() - order.sent_at, "batch": together, "worker": worker,
         }  # fmt: skip
@@ -217,7 +220,8 @@ class Reply:
     def _send(self, count: int) -> None:
         self._await_credit()
         strip, offset, adler = at = self.trail.advance(count)
-        frame = Frame(self.id, Kind.DATA, bytes(self.buffer[:count]), self._told() | {"at": at}, self.bytes)
+        meta = self._told() | {"at": at, "strips": self.strips}
+        frame = Frame(self.id, Kind.DATA, bytes(self.buffer[:count]), meta, self.bytes)
         _push(self.redis, self.reply_to, [frame])
         self.position = Position(strip=strip, offset=offset, adler=adler)
         del self.buffer[:count]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
@@ -14,6 +14,7 @@ from app.auth import Trains
 from app.datasets import dataset_names, read_dataset, store_dataset, taken
 from app.errors import InvalidRequest
 from app.idempotency import Repeatable, Repeats
+from app.queries import Limit
 from app.schemas import Listing, page
 from app.services import Services, Use
 from contract.messages import NAME_PATTERN
@@ -71,7 +72,7 @@ def _store(file: BinaryIO, name: str, use: Services, repeats: Repeats) -> dict[s
 
 @router.get("", summary="List datasets")
 def listing(
-    use: Use, client: Trains, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+    use: Use, client: Trains, limit: Limit = 100, cursor: str | None = None
 ) -> Listing[dict[str, Any]]:
     """All datasets by name, a page at a time."""
     names = page(dataset_names(use.settings), str, limit, cursor)

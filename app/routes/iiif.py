@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from app import iiif
 from app.auth import Generates
 from app.conditional import not_modified
-from app.errors import NotFound
+from app.errors import NotFound, short
 from app.images import MEDIA_TYPES, Picture, image_response
 from app.routes.images import FOR_EVER, find
 from app.services import Services, Use
@@ -24,11 +24,12 @@ from contract.models import PublishedModel
 from contract.seeds import MAX_SEED, is_seed
 
 router = APIRouter(prefix="/iiif/3", tags=["iiif"])
+preflights = APIRouter(prefix="/iiif/3")  # a browser sends no key with them
 
 JSON_LD = f'application/ld+json;profile="{iiif.CONTEXT}"'
 
 
-@router.options("/{rest:path}", include_in_schema=False)
+@preflights.options("/{rest:path}", include_in_schema=False)
 async def preflight(rest: str) -> Response:
     """What a browser asks before it lets another site's page read (the headers: app/middleware.py)."""
     return Response(status_code=204, headers={"Allow": "GET, HEAD, OPTIONS"})
@@ -111,7 +112,9 @@ def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:
     """Model, seed, and whether the model's digest is named; raises ``NotFound``."""
     name, _, seed = identifier.rpartition(":")
     if not is_seed(seed):
-        raise NotFound(f"there is no image {identifier!r}: give model:seed, a seed from 0 to {MAX_SEED}")
+        raise NotFound(
+            f"there is no image {short(identifier)!r}: give model:seed, a seed from 0 to {MAX_SEED}"
+        )
     model, _, digest = name.partition("@")
     return find(model, digest, use), int(seed), bool(digest)
 

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.auth import Generates
 from app.conditional import not_modified
-from app.errors import InvalidRequest, NotFound, sentence
+from app.errors import InvalidRequest, NotFound, invalid_request, short
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
+from app.numbers import DIGITS, DecimalText
 from app.schemas import GenerateBody
 from app.services import Services, Use
 from app.visits import Visitor
@@ -39,7 +40,7 @@ class Parameters(BaseModel):
 
     resolution: str = "256"  # N or WIDTHxHEIGHT
     region: str | None = None  # x,y,width,height
-    truncation: float = 1.0
+    truncation: DecimalText = 1.0
 
 
 URL = "/images/{model}/{seed}.{suffix}"
@@ -97,7 +98,7 @@ def find(name: str, digest: str, use: Services) -> PublishedModel:
     published = use.model(name, (named and named[2]) or PORTABLE)
     if not (named and published.digest.startswith(named[1])):
         raise NotFound(
-            f"model {name!r} is {published.short_digest} now, not {digest}: "
+            f"model {name!r} is {published.short_digest} now, not {short(digest)}: "
             f"ask for /images/{published.name}/... to be sent to it"
         )
     return published
@@ -106,7 +107,7 @@ def find(name: str, digest: str, use: Services) -> PublishedModel:
 def asked(published: PublishedModel, seed: str, suffix: str, parameters: Parameters) -> Picture:
     """What the URL says, checked as the body of POST /generate is; raises ``InvalidRequest``."""
     if not is_seed(seed):
-        raise InvalidRequest(f"seed: {seed!r}, give a whole number from 0 to {MAX_SEED}")
+        raise InvalidRequest(f"seed: {short(seed)!r}, give a whole number from 0 to {MAX_SEED}")
     try:
         body = GenerateBody.model_validate(
             {
@@ -118,16 +119,15 @@ def asked(published: PublishedModel, seed: str, suffix: str, parameters: Paramet
             }
         )
     except ValidationError as error:
-        told = [sentence(dict(item)) for item in error.errors()]
-        raise InvalidRequest("; ".join(told), errors=told) from None
+        raise invalid_request(error.errors()) from None
     return Picture(published, body.seed, body.truncation, *body.sides, Form(format=body.format))
 
 
 def numbers(field: str, text: str, between: str, counts: tuple[int, ...]) -> list[int]:
     """``333x200`` or ``0,0,10,10`` to whole numbers; one side stands for both."""
     parts = text.split(between)
-    if len(parts) not in counts or not all(re.fullmatch(r"\d{1,9}", part) for part in parts):
+    if len(parts) not in counts or not all(re.fullmatch(DIGITS, part) for part in parts):
         example = "512 or 333x200" if field == "resolution" else "x,y,width,height in pixels"
-        raise InvalidRequest(f"{field}: {text!r}, give {example}")
+        raise InvalidRequest(f"{field}: {short(text)!r}, give {example}")
     values = [int(part) for part in parts]
     return values * 2 if counts == (1, 2) and len(values) == 1 else values

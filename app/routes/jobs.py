@@ -6,15 +6,16 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
 from app.auth import Known, Trains
 from app.datasets import dataset_names
-from app.errors import Conflict, InvalidRequest, NotFound
+from app.errors import Conflict, InvalidRequest, NotFound, short
 from app.events import events_response, position_after
 from app.idempotency import Repeatable
+from app.queries import Limit
 from app.queueing import queue_job
 from app.schemas import Listing, TrainBody
 from app.services import Use
@@ -47,7 +48,9 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
         return use.jobs.get(settled.id)
     webhook = checked_webhook(body.webhook, is_job=True, settings=use.settings)
     if body.dataset not in dataset_names(use.settings):
-        raise InvalidRequest(f"dataset: there is no {body.dataset!r}, GET /datasets lists what there is")
+        raise InvalidRequest(
+            f"dataset: there is no {short(body.dataset)!r}, GET /datasets lists what there is"
+        )
     if body.kimg > use.settings.max_kimg:
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
     if body.name == "default" or body.name in {model.name for model in use.library.list()}:
@@ -59,9 +62,7 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
 
 
 @router.get("/jobs", summary="List jobs")
-def listing(
-    use: Use, client: Known, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
-) -> Listing[Job]:
+def listing(use: Use, client: Known, limit: Limit = 100, cursor: str | None = None) -> Listing[Job]:
     """Your jobs, newest first, a page at a time."""
     try:
         jobs = use.jobs.list(limit + 1, cursor, owner=None if client.sees_all else client.id)
@@ -150,4 +151,4 @@ def cancel(job_id: str, use: Use, client: Known) -> Job:
 
 def no_job(job_id: str) -> NotFound:
     """The refusal of an unknown id."""
-    return NotFound(f"there is no job {job_id!r}: GET /jobs lists what there is")
+    return NotFound(f"there is no job {short(job_id)!r}: GET /jobs lists what there is")

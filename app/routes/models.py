@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from app.auth import Administers, Known
+from app.queries import Limit
 from app.schemas import Listing, page
 from app.services import Services, Use
 from contract.models import PublishedModel
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 @router.get("", summary="List models")
 def listing(
-    use: Use, client: Known, limit: Annotated[int, Query(ge=1, le=1000)] = 100, cursor: str | None = None
+    use: Use, client: Known, limit: Limit = 100, cursor: str | None = None
 ) -> Listing[dict[str, Any]]:
     """Shipped and trained models by name, a page at a time."""
     models = page(use.library.list(), lambda model: model.name, limit, cursor)

@@ -17,6 +17,7 @@ from contract.queue import GENERATE, TRAIN
 from contract.versions import TOGETHER
 
 router = APIRouter(tags=["status"])
+pages = APIRouter()
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 PAGE_POLICY = (
@@ -65,7 +66,7 @@ def metrics(request: Request, use: Use) -> Response:
         return Response(encode(REGISTRIES[API]), headers={"Content-Type": media_type})
 
 
-@router.get("/", include_in_schema=False)
+@pages.get("/", include_in_schema=False)
 def studio() -> FileResponse:
     """The page: a grid of seeds to look through."""
     return FileResponse(STATIC / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})

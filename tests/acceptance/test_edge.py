@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -142,10 +143,43 @@ def test_a_head_without_end_is_refused(client: socket.socket) -> None:
 def test_a_head_that_is_too_long_is_told(client: socket.socket) -> None:
     client.sendall(GET)
     time.sleep(0.2)
-    client.sendall(b"X-Filler: " + b"x" * 66_000)
+    client.sendall(b"X-Filler: " + b"x" * 65_600)  # all of it is read, or a reset could lose the answer
     told = problem(said(client))
     assert told["status"] == 431
     assert "65536" in str(told["detail"])
+
+
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"2\r\n{}\r\n0\r\n", b"a:\r\n" * 250),
+        (b"2\r\n{}\r\n0\r\n", b"x" * 1000),
+        (b"2\r\n{}\r\n0\r\nX-Filler: ", b"x" * 1000),
+        (b"2;", b"x" * 1000),
+        (b"", b"1;" + b"x" * 1000 + b"\r\n \r\n"),
+    ],
+    ids=["trailers", "a trailer's name", "a trailer", "a chunk's extension", "an extension for each byte"],
+)
+def test_what_a_chunked_body_brings_besides_is_bounded(
+    client: socket.socket, begin: bytes, part: bytes
+) -> None:
+    client.sendall(CHUNKED + begin)
+    with suppress(OSError):  # it is refused before all is sent
+        for _ in range(80):
+            client.sendall(part)
+            time.sleep(0.001)
+    told = problem(said(client))
+    assert told["status"] == 431
+    assert "trailers are over 65536 bytes" in str(told["detail"])
+
+
+def test_a_short_trailer_does_no_harm(client: socket.socket) -> None:
+    client.sendall(CHUNKED + b'0d\r\n{"seed": "no"\r\n1;a=b\r\n}\r\n0\r\nX-Checksum: 1\r\n\r\n')
+    assert refusal(client)["status"] == 422
+    assert alive(client)
 
 
 @pytest.mark.parametrize("length", [b"abc", b"-5", b"9" * 30, b"5\r\nContent-Length: 6"])

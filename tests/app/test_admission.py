@@ -14,11 +14,14 @@ from redis import Redis
 
 from app.admission import Gate, Place, seconds_until
 from app.errors import QuotaUsed, ServiceError, Unavailable
+from app.orders import ALONE_PIXELS
 from contract import keys
+from contract.jobs import ANONYMOUS
 from tests.app.conftest import Start
 from tests.app.test_generate import refused
 
 Open = Callable[..., Gate]
+M = 2**20  # pixels of a large image
 
 
 @pytest.fixture
@@ -29,8 +32,8 @@ async def gates(redis: Redis, valkey_url: str) -> AsyncIterator[Open]:
         tasks = []
         client = await stack.enter_async_context(_client(valkey_url))
 
-        def make(max_images: int = 10, max_pixels: int = 1000) -> Gate:
-            gate = Gate(client, f"process-{len(tasks)}", max_images, max_pixels)
+        def make(max_images: int = 10, max_pixels: int = 100 * M, client_pixels: int = 100 * M) -> Gate:
+            gate = Gate(client, f"process-{len(tasks)}", max_images, max_pixels, client_pixels)
             tasks.append(asyncio.create_task(gate.keep_forever()))
             return gate
 
@@ -68,14 +71,51 @@ async def test_two_processes_together_never_pass_the_bound(gates: Open) -> None:
 
 
 async def test_pixels_are_bounded_but_one_image_alone_may_have_more(gates: Open) -> None:
-    gate = gates(max_pixels=100)
-    alone = await tried(gate, pixels=5000)
+    gate = gates(max_pixels=M, client_pixels=5 * M)
+    alone = await tried(gate, pixels=5 * M)
     assert isinstance(alone, Place)
-    refusal = await tried(gate)
+    refusal = await tried(gate, "b", pixels=M)
     assert isinstance(refusal, Unavailable)
-    assert "5000 pixels are waiting already, of 100" in refusal.detail
+    assert f"{5 * M} pixels are waiting already, of {M}" in refusal.detail
+    assert isinstance(await tried(gate, pixels=ALONE_PIXELS), Place)  # small images always pass
     alone.leave()
-    assert isinstance(await tried(gate, pixels=60), Place)
+    assert isinstance(await tried(gate, pixels=M // 2), Place)
+
+
+async def test_one_clients_largest_images_keep_nobody_else_out(gates: Open) -> None:
+    one, two = gates(max_pixels=4 * M, client_pixels=M), gates(max_pixels=4 * M, client_pixels=M)
+    held = await tried(one, "a", pixels=4096 * M)  # 65,536 pixels a side
+    refusal = await tried(two, "a", pixels=M)
+    assert isinstance(held, Place)
+    assert isinstance(refusal, QuotaUsed)
+    assert f"this key may have {M} pixels of large images" in refusal.detail
+    for pixels in (M // 2, 4096 * M):
+        assert isinstance(await tried(two, "b", pixels=pixels), Place)
+    assert isinstance(await tried(two, "a", pixels=ALONE_PIXELS), Place)
+
+
+async def test_without_keys_one_largest_image_leaves_room_for_others(gates: Open) -> None:
+    gate = gates(max_pixels=4 * M, client_pixels=M)
+    held = [await tried(gate, ANONYMOUS, pixels=4096 * M) for _ in range(4)]
+    assert all(isinstance(place, Place) for place in held)
+    assert isinstance(await tried(gate, ANONYMOUS, pixels=M), Unavailable)
+
+
+async def test_what_the_client_has_of_an_image_counts_no_more_and_tells_the_rate(gates: Open) -> None:
+    gate = gates(max_pixels=100 * M)
+    place = await tried(gate, pixels=100 * M)
+    assert isinstance(place, Place)
+    place.advance(0.5)
+    place.advance(0.2)  # what came before is not taken twice
+    assert (gate.pixels, gate.client_pixels["a"]) == (50 * M, 50 * M)
+    held = await tried(gate, "b", pixels=50 * M)
+    assert isinstance(held, Place)
+    refusal = await tried(gate, "c", pixels=100 * M)
+    assert isinstance(refusal, Unavailable)
+    assert refusal.retry_after == 20  # 100 M too many, and 50 M were sent in ten seconds
+    place.leave()
+    place.advance(1)
+    assert (gate.pixels, gate.client_pixels["a"]) == (50 * M, 0)
 
 
 async def test_a_client_has_its_own_bound_over_all_processes(gates: Open) -> None:

@@ -122,10 +122,10 @@ async def test_it_breaks_off_or_is_refused_like_an_image(start: Start) -> None:
 
 
 async def test_pixels_that_wait_are_counted(start: Start) -> None:
-    api = await start(max_waiting_pixels=10_000)
-    place = await api.services.gate.enter("other", None, 1, 5_000)
-    walk = {"seeds": [1, 2], "frames": 6, "resolution": 32}
-    refused(await api.http.post("/interpolate", json=walk), 503, "5000 pixels")
+    api = await start(max_waiting_pixels=400_000)
+    place = await api.services.gate.enter("other", None, 1, 300_000)
+    walk = {"seeds": [1, 2], "frames": 300, "resolution": 32}
+    refused(await api.http.post("/interpolate", json=walk), 503, "300000 pixels")
     assert api.painter.redis.exists(keys.replies(api.services.replies.id)) == 0
     place.leave()
     answer_compositions(api)

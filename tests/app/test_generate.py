@@ -72,6 +72,13 @@ async def test_the_etag_follows_everything_the_bytes_depend_on(api: Api, models_
         ({"seed": 1.5}, ("seed", "1.5")),
         ({"seed": "7"}, ("seed",)),
         ({"seed": True}, ("seed",)),
+        ({"seeds": [1, 2.5]}, ("seeds", "whole numbers")),
+        ({"seeds": [1, True]}, ("seeds", "whole numbers")),
+        ({"seeds": "٣-٤"}, ("seeds", "0-15,20")),
+        ({"truncation": "0.5"}, ("truncation", "give a number")),
+        ({"truncation": True}, ("truncation", "give a number")),
+        ({"seeds": [1, 2], "layout": "grid", "across": "2"}, ("across", "give a whole number")),
+        ({"seed": None, "sead": None}, ("sead", "unknown field")),
         ({"resolution": 0}, ("resolution", "1 to 65536")),
         ({"resolution": 65537}, ("resolution", "65536")),
         ({"resolution": [64]}, ("resolution", "[width, height]")),
@@ -99,6 +106,99 @@ async def test_the_etag_follows_everything_the_bytes_depend_on(api: Api, models_
 async def test_a_wrong_field_is_told(api: Api, body: Any, words: tuple[str, ...]) -> None:
     refused(await api.http.post("/generate", json=body), 422, *words)
     assert api.painter.batches == []
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('{"seed": 1e2, "resolution": 64.0}', b"100 64x64 1.0"),
+        ('{"seed": 100.0, "resolution": [6.4e1, 32]}', b"100 64x32 1.0"),
+        ('{"seed": 7, "resolution": 64, "region": [0, 0, 8.0, 1e0], "truncation": 1}', b"7 8x1 1.0"),
+        ('{"seed": 7, "resolution": null, "truncation": null, "model": null}', b"7 256x256 1.0"),
+        ('{"seed": 7, "region": null}', b"7 256x256 1.0"),
+        ('{"seed": 7, "seeds": null, "format": null, "layout": null, "across": null, "webhook": null}',
+         b"7 256x256 1.0"),
+    ],
+)  # fmt: skip
+async def test_a_number_is_what_it_is_in_json_and_null_is_absence(
+    api: Api, written: str, meant: bytes
+) -> None:
+    answer = await api.http.post("/generate", content=written, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.content) == (200, meant)
+
+
+async def test_a_seed_that_is_null_is_drawn_by_lot(api: Api) -> None:
+    answers = [await api.http.post("/generate", json={"seed": None}) for _ in range(2)]
+    assert answers[0].headers["x-seed"] != answers[1].headers["x-seed"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/jobs", "/jobs/nobody", "/models", "/models/default", "/datasets", "/webhooks/dead", "/healthz",
+        "/readyz", "/metrics", "/images/default/1.png", "/iiif/3/default:1/info.json",
+    ],
+)  # fmt: skip
+async def test_an_unknown_parameter_of_a_url_is_refused_everywhere(api: Api, url: str) -> None:
+    refused(await api.http.get(url, params={"limt": 5}), 422, "limt: unknown field of the URL")
+
+
+async def test_what_may_stand_in_a_url_is_told(api: Api) -> None:
+    refused(await api.http.get("/jobs?limt=5"), 422, "it takes cursor, limit")
+    refused(await api.http.post("/generate?seed=5", json={}), 422, "it takes none")
+    assert (await api.http.get("/?utm_source=mail")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/jobs?limit=1_0", "/jobs?limit=%2B5", "/jobs?limit=+5", "/jobs?limit=5.0", "/jobs?limit=true",
+        "/jobs?limit=٣", "/models?limit=", "/datasets?limit=0x5", "/images/default/٣.png",
+        "/images/default/1.png?resolution=٦٤", "/images/default/1.png?truncation=nan",
+        "/images/default/1.png?truncation=0_1", "/images/default/1.png?truncation=",
+        "/iiif/3/default:٣/info.json",
+    ],
+)  # fmt: skip
+async def test_digits_of_a_url_are_ascii(api: Api, url: str) -> None:
+    answer = await api.http.get(url, follow_redirects=True)
+    assert answer.status_code == (404 if url.startswith("/iiif") else 422)
+
+
+BOUND = 20_000  # bytes of an answer to any refused request
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {f"field{number}": 1 for number in range(15_000)},
+        {"x" * 250_000: 1},
+        {"model": "m" * 250_000},
+        {"seeds": "1-" * 100_000},
+        {"seeds": "7" * 250_000},
+        {"resolution": [1] * 100_000},
+        {"format": "f" * 250_000},
+    ],
+    ids=["many fields", "a long name", "model", "seeds", "digits", "resolution", "format"],
+)
+async def test_an_answer_does_not_grow_with_what_is_wrong(api: Api, body: dict[str, Any]) -> None:
+    answer = await api.http.post("/generate", json=body)
+    assert answer.status_code in (404, 422)
+    assert len(answer.content) < BOUND
+    assert not answer.json()["detail"].endswith("...")  # what to change is told in any case
+
+
+async def test_many_wrong_fields_are_counted(api: Api) -> None:
+    answer = await api.http.post("/generate", json={f"field{number}": 1 for number in range(25)})
+    assert len(refused(answer, 422, "field0: unknown field", "and 15 more")["errors"]) == 10
+
+
+async def test_neither_does_one_to_a_url(api: Api) -> None:
+    many = "&".join(f"{number}" for number in range(5_000))
+    for url in (f"/jobs?{many}&{many}", f"/images/default/1.png?{many}", f"/{'x' * 60_000}",
+                f"/jobs/{'x' * 60_000}", f"/datasets/{'x' * 60_000}", f"/models/{'x' * 60_000}"):  # fmt: skip
+        answer = await api.http.get(url)
+        assert answer.status_code in (404, 422)
+        assert len(answer.content) < BOUND
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"seed=1", b"\xff\xfe"])

@@ -1,4 +1,4 @@
-"""An answer that is not taken, on a real socket: uvicorn with our protocol, and a generator without end."""
+"""What a connection may hold up, on a real socket: uvicorn with our protocol, and an app made for it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 import uvicorn
-from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.server import protocol
+from app.server import SLICE, protocol
 from app.settings import AppSettings
 
 STALL_SECONDS = 1.0  # more than a loaded machine keeps a thread waiting
@@ -42,23 +43,35 @@ class Endless:
             self.closed = True
 
 
-@pytest.fixture
-def endless() -> Iterator[Endless]:
-    app = Endless()
+@contextmanager
+def served(app: ASGIApp) -> Iterator[uvicorn.Server]:
+    """Serves it until the block ends."""
     http = protocol(AppSettings(stall_seconds=STALL_SECONDS))
     config = uvicorn.Config(
         app, port=0, http=http, ws="none", lifespan="off", log_level="error", timeout_keep_alive=1
     )
     server = uvicorn.Server(config)
-    connections = server.server_state.connections
-    app.unsent = lambda: sum(one.transport.get_write_buffer_size() for one in connections)
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started)
-    app.port = server.servers[0].sockets[0].getsockname()[1]
-    yield app
+    yield server
     server.should_exit = server.force_exit = True
     thread.join()
+
+
+def port(server: uvicorn.Server) -> int:
+    found: int = server.servers[0].sockets[0].getsockname()[1]
+    return found
+
+
+@pytest.fixture
+def endless() -> Iterator[Endless]:
+    app = Endless()
+    with served(app) as server:
+        connections = server.server_state.connections
+        app.unsent = lambda: sum(one.transport.get_write_buffer_size() for one in connections)
+        app.port = port(server)
+        yield app
 
 
 @pytest.fixture
@@ -109,3 +122,23 @@ def test_an_answer_that_is_written_but_not_taken_is_left_too(
     client.sendall(GET)
     until(lambda: endless.closed)
     until(lambda: not connected(client))
+
+
+def test_of_many_requests_at_once_few_are_parsed_before_their_turn() -> None:
+    go_on, count = threading.Event(), 5000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.to_thread(go_on.wait)
+        await Response(b"x")(scope, receive, send)
+
+    with served(app) as server, socket.create_connection(("127.0.0.1", port(server)), timeout=60) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n" * count)
+        until(lambda: any(one.pipeline for one in server.server_state.connections))
+        waiting = [len(one.pipeline) for one in server.server_state.connections]
+        go_on.set()
+        answered = b""
+        while answered.count(b"HTTP/1.1 200") < count:
+            part = client.recv(65536)
+            assert part
+            answered += part
+        assert max(waiting) <= SLICE / len(b"GET / HTTP/1.1\r\n\r\n")

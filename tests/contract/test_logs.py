@@ -121,3 +121,10 @@ def test_a_process_that_an_error_ends_says_so_in_its_log() -> None:
     line = json.loads(done.stderr)
     assert line["level"] == "critical"
     assert "RuntimeError: the end" in line["exception"]
+
+
+def test_what_a_client_gives_forges_no_line(said: Said) -> None:
+    set_up_logs("api", SharedSettings(log="console", log_level="debug"))
+    log.debug("GET %s 404", "/x\n2026-01-01 [info] all is well\x1b[2J\u2028end")
+    (line,) = said().splitlines()
+    assert "/x\\n2026-01-01 [info] all is well\\x1b[2J\\u2028end" in line

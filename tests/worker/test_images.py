@@ -16,6 +16,7 @@ from contract import keys, stream
 from contract.messages import ImageBatch, ImageItem, Position, Side
 from contract.models import PublishedModel
 from contract.stream import CREDIT, GONE, WINDOW, Frame, Kind
+from model.rendering import strip_rows
 from worker.engine import Engine
 from worker.images import WAIT_SECONDS, draw_batch
 
@@ -179,6 +180,7 @@ def test_a_worker_that_stops_leaves_the_rest_to_another(
     begun = replies(raw)
     assert [frame.kind for frame in begun] == [Kind.DATA] * WINDOW  # it waited for a credit
     strip, offset, adler = begun[-1].meta["at"]
+    assert begun[-1].meta["strips"] == -(-400 // strip_rows(400))  # so the API knows what share is there
     raw.delete(keys.replies("api"))
     rest = batch(tiny, [1], (400, 400), position=Position(strip=strip, offset=offset, adler=adler))
     monkeypatch.setattr("worker.images.CHUNK", stream.CHUNK)
