@@ -59,7 +59,7 @@ def sweep_uploads(settings: AppSettings) -> None:
 def read_dataset(name: str, settings: AppSettings) -> dict[str, Any]:
     """What is known of a dataset; raises ``NotFound``. Only names that are listed are looked up."""
     if name not in dataset_names(settings):
-        raise NotFound(f"there is no dataset {short(name)!r}: GET /datasets lists what there is")
+        raise NotFound(f"dataset {short(name)!r} does not exist: GET /datasets lists all datasets")
     info: dict[str, Any] = json.loads((settings.datasets_dir / name / "info.json").read_text())
     return info
 

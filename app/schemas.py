@@ -46,7 +46,7 @@ def _sides(value: Any) -> tuple[int, int]:
 
 
 def _integers(values: Any) -> list[int] | None:
-    """Whole numbers as integers; None if the value is no list of such."""
+    """The list with its whole numbers as integers; None if it is no list, or has anything else."""
     if not isinstance(values, list | tuple):
         return None
     numbers = [as_whole(value) for value in values]

@@ -107,7 +107,7 @@ class Services:
             return replace(self.library.get(wanted), arithmetic=arithmetic or self.fleet.arithmetic)
         except KeyError:
             which = repr(short(wanted)) if wanted == name else f"{wanted!r}, which `default` names"
-            raise NotFound(f"there is no model {which}: GET /models lists what there is") from None
+            raise NotFound(f"model {which} does not exist: GET /models lists all models") from None
 
     def require_fleet(self, arithmetic: str) -> None:
         """Raises ``Unavailable`` if images cannot be drawn now with that kind of arithmetic."""

@@ -30,6 +30,7 @@ from model.sampling import grid_image, native_pictures
 from model.training import train
 
 MEASURED = 1000  # pictures of each set
+TELL_SECONDS = 60  # of CPU time, between lines of progress
 SHOWN = 16  # seeds of a row in the picture
 NO_BCR = ("training.bcr_real=0", "training.bcr_fake=0")
 WIDE = ("generator.width=192", "generator.heads=6", "generator.blocks=4")
@@ -70,6 +71,7 @@ class Budget:
     limit: float
     before: float = 0.0
     began: float = field(default_factory=time.process_time)
+    told: float = 0.0  # CPU seconds at which it was told last
     interrupted: bool = False
 
     def __post_init__(self) -> None:
@@ -88,8 +90,14 @@ class Budget:
         return self.before + time.process_time() - self.began
 
     def write(self, progress: Progress) -> None:
-        """Keeps what is spent, once a report."""
+        """Keeps what is spent, and tells how far the row is, at every report."""
         self.file.write_text(f"{self.spent:.1f}\n")
+        if self.spent - self.told >= TELL_SECONDS:
+            self.told = self.spent
+            typer.echo(
+                f"{self.file.parent.name}: {self.spent / 60:.1f} of {self.limit / 60:g} minutes, "
+                f"{progress.kimg:.1f} kimg, distance {progress.distance}, {progress.right:.0%} judged right"
+            )
 
     def is_over(self) -> bool:
         """Whether the row has to stop."""

@@ -57,6 +57,8 @@ def sheet(folders: list[Path]) -> Image.Image:
 def main(out: Path, picture: Annotated[Path, typer.Option()]) -> None:
     """Prints the table of all finished rows in OUT and writes the picture."""
     results = [json.loads(path.read_text()) for path in out.glob("*/result.json")]
+    if not results:
+        raise SystemExit(f"{out} has no row with a result.json: run bench.comparison to its end first")
     results.sort(key=lambda result: result["measures"]["model"]["swd"])
     print(HEAD + "\n" + "|---" * HEAD.count(" | ") + "|---|")
     print(f"| other real pictures | | | {measures(results[0]['measures']['other_half'])} | | | |")

@@ -116,8 +116,8 @@ def _console() -> Render:
     )
 
     def one_line(logger: object, method: str, event: EventDict) -> str:
-        event["event"] = printable(str(event["event"]))
-        return render(logger, method, event)
+        told = {"event": str(event["event"])} | {key: v for key, v in event.items() if isinstance(v, str)}
+        return render(logger, method, {**event, **{key: printable(text) for key, text in told.items()}})
 
     return one_line
 

@@ -113,7 +113,7 @@ def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:
     name, _, seed = identifier.rpartition(":")
     if not is_seed(seed):
         raise NotFound(
-            f"there is no image {short(identifier)!r}: give model:seed, a seed from 0 to {MAX_SEED}"
+            f"image {short(identifier)!r} does not exist: give model:seed, with a seed from 0 to {MAX_SEED}"
         )
     model, _, digest = name.partition("@")
     return find(model, digest, use), int(seed), bool(digest)

@@ -49,7 +49,7 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
     webhook = checked_webhook(body.webhook, is_job=True, settings=use.settings)
     if body.dataset not in dataset_names(use.settings):
         raise InvalidRequest(
-            f"dataset: there is no {short(body.dataset)!r}, GET /datasets lists what there is"
+            f"dataset: {short(body.dataset)!r} does not exist, GET /datasets lists all datasets"
         )
     if body.kimg > use.settings.max_kimg:
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
@@ -151,4 +151,4 @@ def cancel(job_id: str, use: Use, client: Known) -> Job:
 
 def no_job(job_id: str) -> NotFound:
     """The refusal of an unknown id."""
-    return NotFound(f"there is no job {short(job_id)!r}: GET /jobs lists what there is")
+    return NotFound(f"job {short(job_id)!r} does not exist: GET /jobs lists your jobs")

@@ -126,5 +126,8 @@ def test_a_process_that_an_error_ends_says_so_in_its_log() -> None:
 def test_what_a_client_gives_forges_no_line(said: Said) -> None:
     set_up_logs("api", SharedSettings(log="console", log_level="debug"))
     log.debug("GET %s 404", "/x\n2026-01-01 [info] all is well\x1b[2J\u2028end")
-    (line,) = said().splitlines()
+    with bound_contextvars(request_id="a\x1b[1A\x1b[2Kb"):
+        log.info("asked")
+    line, other = said().splitlines()
+    assert "a\\x1b[1A\\x1b[2Kb" in other
     assert "/x\\n2026-01-01 [info] all is well\\x1b[2J\\u2028end" in line
