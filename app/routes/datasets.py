@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 
 from app.auth import Trains
 from app.datasets import dataset_names, read_dataset, store_dataset, taken
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, UnsupportedType
 from app.idempotency import Repeatable, Repeats
 from app.queries import Limit
 from app.schemas import Listing, page
@@ -47,7 +47,7 @@ async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable
     curl -F name=cats -F file=@cats.zip localhost:8000/datasets
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise InvalidRequest("send multipart/form-data with the fields `file` (a zip) and `name`")
+        raise UnsupportedType("send multipart/form-data with the fields `file` (a zip) and `name`")
     async with request.form(max_files=1, max_fields=1) as form:
         file, name = form.get("file"), form.get("name")
         if extra := set(form) - {"file", "name"}:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,33 @@ async def test_neither_does_one_to_a_url(api: Api) -> None:
         answer = await api.http.get(url)
         assert answer.status_code in (404, 422)
         assert len(answer.content) < BOUND
+
+
+@pytest.mark.parametrize("route", ["/generate", "/interpolate", "/train"])
+@pytest.mark.parametrize("media", [None, "application/x-www-form-urlencoded", "text/plain", "nonsense"])
+async def test_a_body_that_is_not_sent_as_json_is_415_and_says_what_to_send(
+    api: Api, route: str, media: str | None
+) -> None:
+    headers = {"Content-Type": media} if media else {}
+    answer = await api.http.post(route, content=b'{"seed": 1}', headers=headers)
+    problem = refused(answer, 415, "send the header Content-Type: application/json", "curl: -H")
+    assert "got" not in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ([], "body: give a JSON object (got [])"),
+        (None, "body"),
+        ({"model": True}, "(got true)"),
+        ({"resolution": [None, False]}, "(got [null, false])"),
+        ({"seed": {"a": None}}, '(got {"a": null})'),
+        ({"webhook": False}, "(got false)"),
+    ],
+)
+async def test_no_answer_speaks_python(api: Api, body: Any, words: str) -> None:
+    detail = refused(await api.http.post("/generate", json=body), 422, words)["detail"]
+    assert not re.search(r"None|True|False|dictionary|\bb'", detail)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"seed=1", b"\xff\xfe"])
