@@ -6,20 +6,21 @@ import hashlib
 import re
 from typing import Any, BinaryIO
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.auth import Trains
 from app.datasets import dataset_names, read_dataset, store_dataset, taken
 from app.errors import InvalidRequest, UnsupportedType
+from app.heads import Router
 from app.idempotency import Repeatable, Repeats
 from app.queries import Limit
 from app.schemas import Listing, page
 from app.services import Services, Use
 from contract.messages import NAME_PATTERN
 
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = Router(prefix="/datasets", tags=["datasets"])
 
 _FORM = {
     "requestBody": {

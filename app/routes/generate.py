@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from app.auth import Generates
 from app.drawings import job_response, wants_job
+from app.heads import Router
 from app.idempotency import Repeatable
 from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
@@ -19,7 +20,7 @@ from app.zips import zip_response
 from contract.jobs import Job
 from contract.messages import Grid
 
-router = APIRouter(tags=["images"])
+router = Router(tags=["images"])
 
 
 @router.post(

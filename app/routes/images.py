@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.auth import Generates
 from app.conditional import not_modified
 from app.errors import InvalidRequest, NotFound, invalid_request, short
+from app.heads import Router, head_only
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
 from app.numbers import DIGITS, DecimalText
 from app.schemas import GenerateBody
@@ -26,7 +27,7 @@ from contract.messages import Form
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED, is_seed
 
-router = APIRouter(tags=["images"])
+router = Router(tags=["images"])
 
 FORMATS = {"png": "png", "webp": "webp", "jpg": "jpeg"}
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -46,7 +47,6 @@ class Parameters(BaseModel):
 URL = "/images/{model}/{seed}.{suffix}"
 
 
-@router.head(URL, include_in_schema=False)
 @router.get(
     URL,
     summary="One image as a URL",
@@ -83,7 +83,7 @@ async def image(
     if answer := not_modified(request, picture.etag, headers):
         return answer
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=picture.media_type)
+        return head_only(headers, picture.media_type)
     return await image_response(picture, use, visit, headers)
 
 

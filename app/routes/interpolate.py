@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from app.auth import Generates
 from app.drawings import job_response, wants_job
+from app.heads import Router
 from app.idempotency import Repeatable
 from app.images import Composed, check_composition, image_response
 from app.schemas import InterpolateBody
@@ -17,7 +18,7 @@ from app.visits import Visitor
 from app.webhooks import checked_webhook
 from contract.jobs import Job
 
-router = APIRouter(tags=["images"])
+router = Router(tags=["images"])
 
 
 @router.post(

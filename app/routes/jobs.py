@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Request, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
@@ -14,6 +14,7 @@ from app.auth import Known, Trains
 from app.datasets import dataset_names
 from app.errors import Conflict, InvalidRequest, NotFound, short
 from app.events import events_response, position_after
+from app.heads import Router, head_only
 from app.idempotency import Repeatable
 from app.queries import Limit
 from app.queueing import queue_job
@@ -25,7 +26,7 @@ from contract.logs import bound
 from contract.messages import DrawRequest, TrainRequest
 from contract.traces import traceparent
 
-router = APIRouter(tags=["jobs"])
+router = Router(tags=["jobs"])
 
 _TEXT = {"type": "string"}
 _EVENT = {  # as OpenAPI 3.2 describes each of a stream's items
@@ -98,8 +99,12 @@ def one(job_id: str, use: Use, client: Known) -> Job:
     },
 )
 async def events(
-    job_id: str, use: Use, client: Known, last_event_id: Annotated[str | None, Header()] = None
-) -> EventSourceResponse:
+    job_id: str,
+    request: Request,
+    use: Use,
+    client: Known,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
     """All of them from the first on, or those after ``Last-Event-ID``; also when the job has ended.
 
     curl -N localhost:8000/jobs/0e26.../events
@@ -109,10 +114,10 @@ async def events(
     """
     position = position_after(last_event_id)
     await asyncio.to_thread(one, job_id, use, client)
-    return events_response(use.events, job_id, position)
+    answer = events_response(use.events, job_id, position)
+    return head_only(dict(answer.headers), answer.media_type) if request.method == "HEAD" else answer
 
 
-@router.head("/jobs/{job_id}/result", include_in_schema=False)
 @router.get(
     "/jobs/{job_id}/result",
     summary="The file that a drawing job made",

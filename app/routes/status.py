@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import FileResponse
 from prometheus_client.exposition import choose_encoder
 
 from app import gauges
+from app.heads import Router
 from app.services import Use
 from contract.instruments import REGISTRIES
 from contract.metrics import API
 from contract.queue import GENERATE, TRAIN
 from contract.versions import TOGETHER
 
-router = APIRouter(tags=["status"])
-pages = APIRouter()
+router = Router(tags=["status"])
+pages = Router()
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 PAGE_POLICY = (

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.auth import Client, Known
+from app.heads import Router
 from app.schemas import Listing
 from app.services import Services, Use
 from contract.webhooks import KEEP_DEAD, WebhookQueue
 
-router = APIRouter(tags=["jobs"])
+router = Router(tags=["jobs"])
 
 
 class DeadWebhook(BaseModel):
