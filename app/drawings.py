@@ -6,6 +6,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from app.auth import Client
+from app.errors import Unavailable
 from app.queueing import queue_job
 from app.services import Services
 from app.visits import preferences
@@ -28,7 +29,16 @@ def job_response(
     use: Services,
     client: Client,
 ) -> Response:
-    """202 and the job of that id; ``webhook`` is told of its end."""
+    """202 and the job of that id; ``webhook`` is told of its end.
+
+    Raises ``Unavailable`` if the request names a kind of arithmetic that jobs are not drawn with now.
+    """
+    if model.arithmetic != use.fleet.arithmetic:
+        raise Unavailable(
+            f"model: jobs are drawn with arithmetic {use.fleet.arithmetic!r} now, not {model.arithmetic!r}: "
+            "name the model without its digest, or do not prefer respond-async",
+            reason="no_worker",
+        )
     request = DrawRequest(
         model=model.name, digest=model.digest, what=what, request_id=bound("request_id"), trace=traceparent()
     )

@@ -17,7 +17,7 @@ from app.conditional import not_modified
 from app.errors import NotFound, short
 from app.heads import Router, head_only
 from app.images import MEDIA_TYPES, Picture, image_response
-from app.routes.images import FOR_EVER, find
+from app.routes.images import FOR_EVER
 from app.services import Services, Use
 from app.settings import AppSettings
 from app.visits import Visitor
@@ -113,8 +113,7 @@ def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:
         raise NotFound(
             f"there is no image {short(identifier)!r}: give model:seed, a seed from 0 to {MAX_SEED}"
         )
-    model, _, digest = name.partition("@")
-    return find(model, digest, use), int(seed), bool(digest)
+    return use.model(name), int(seed), "@" in name
 
 
 def limits(settings: AppSettings) -> iiif.Limits:
