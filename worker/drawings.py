@@ -44,9 +44,10 @@ def run_drawing(
     """Draws the job if it is to be had; True if it was given back and the doorbell must ring again."""
     if stopping.is_set():
         return True
-    claim = store.claim(job_id, DrawRequest)
+    claim = store.claim_next(job_id, DrawRequest)
     if claim is None:
         return False
+    job_id = claim.job_id
     if claim.request.bytes_version > BYTES_VERSION:  # whose API has rung newer workers, too
         log.warning("job %s is left to a newer worker: other bytes were promised than are drawn here", job_id)
         store.release(claim)

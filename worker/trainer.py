@@ -134,9 +134,10 @@ def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: th
     """Runs the job if it is to be had; True if it was given back and the doorbell must ring again."""
     if stopping.is_set():
         return True
-    claim = store.claim(job_id, TrainRequest)
+    claim = store.claim_next(job_id, TrainRequest)
     if claim is None:
         return False
+    job_id = claim.job_id
     with bound_contextvars(job_id=job_id, request_id=claim.request.request_id), training_told():
         log.info("job %s: training %s on %s", job_id, claim.request.name, claim.request.dataset)
         started = time.monotonic()
