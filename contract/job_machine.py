@@ -139,13 +139,17 @@ return cancel == '1' and 'cancel' or 'go on'
 """
 )
 
-# ARGV: id, fence, status, then a field and its value, or nothing.
+# ARGV: id, fence, status, the last progress ('' for none), then a field and its value, or nothing.
 FINISH = (
     _JOB
     + """
-local status, fence = unpack(redis.call('HMGET', job, 'status', 'fence'))
+local status, fence, progress = unpack(redis.call('HMGET', job, 'status', 'fence', 'progress'))
 if status ~= 'running' or fence ~= ARGV[2] then return 0 end
-finish(ARGV[3], unpack(ARGV, 4))
+if ARGV[4] ~= '' and ARGV[4] ~= progress then
+  redis.call('HSET', job, 'progress', ARGV[4])
+  tell('progress', ARGV[4])
+end
+finish(ARGV[3], unpack(ARGV, 5))
 redis.call('ZREM', running, id)
 return 1
 """

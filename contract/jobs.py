@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from redis import Redis
 
 from contract import job_machine as machine
 from contract import job_turns, keys
+from contract.asked import asked
 from contract.messages import DrawRequest, TrainRequest
+from contract.times import UtcTime
 
 
 class JobStatus(StrEnum):
@@ -55,9 +57,13 @@ class Job(BaseModel):
     error: str | None
     result: dict[str, Any] | None
     request: dict[str, Any]
-    created_at: float  # Unix times
-    started_at: float | None
-    finished_at: float | None
+    created_at: UtcTime
+    started_at: UtcTime | None
+    finished_at: UtcTime | None
+
+    @field_serializer("request", when_used="json")
+    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        return asked(request)
 
 
 class NotTakenError(Exception):
@@ -199,9 +205,12 @@ class JobStore:
         )
         return Beat(cast(str, answer))
 
-    def succeed(self, claim: Claim[Asked], result: dict[str, Any]) -> bool:
-        """Ends the job well; False if it was lost meanwhile."""
-        return self._end(claim, JobStatus.SUCCEEDED, "result", json.dumps(result))
+    def succeed(
+        self, claim: Claim[Asked], result: dict[str, Any], progress: dict[str, Any] | None = None
+    ) -> bool:
+        """Ends the job well, with its last progress; False if it was lost meanwhile."""
+        told = json.dumps(progress) if progress else ""
+        return self._end(claim, JobStatus.SUCCEEDED, "result", json.dumps(result), progress=told)
 
     def fail(self, claim: Claim[Asked], error: str) -> bool:
         """Ends the job with a sentence that says why; False if it was lost meanwhile."""
@@ -294,11 +303,11 @@ class JobStore:
                 found.append(self.get(job_id))
         return found
 
-    def _end(self, claim: Claim[Asked], status: JobStatus, *more: str) -> bool:
+    def _end(self, claim: Claim[Asked], status: JobStatus, *more: str, progress: str = "") -> bool:
         return bool(
             self._finish(
                 keys=keys.of_job(claim.job_id, claim.request.KIND),
-                args=[claim.job_id, claim.fence, status, *more],
+                args=[claim.job_id, claim.fence, status, progress, *more],
             )
         )
 
