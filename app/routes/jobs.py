@@ -13,7 +13,7 @@ from sse_starlette import EventSourceResponse
 from app.auth import Known, Trains
 from app.datasets import dataset_names
 from app.errors import Conflict, InvalidRequest, NotFound, short
-from app.events import events_response, position_after
+from app.events import BEGINNING, events_response, is_read, position_after
 from app.heads import Router, head_only
 from app.idempotency import Repeatable
 from app.queries import Limit
@@ -94,6 +94,9 @@ def one(job_id: str, use: Use, client: Known) -> Job:
             "content": {"text/event-stream": {"itemSchema": _EVENT}},
             "description": "server-sent events: `status`, `progress`, `cancel-asked`; at last `end`",
         },
+        204: {
+            "description": "the job has ended, and Last-Event-ID is its last event's: do not connect again"
+        },
         400: {"description": "Last-Event-ID is no event's id"},
         404: {"description": "no such job"},
     },
@@ -109,11 +112,13 @@ async def events(
 
     curl -N localhost:8000/jobs/0e26.../events
 
-    The newest 1,000 are kept: where some are missing there is an event `gap`. Stop reading at `end`; a
-    browser's EventSource would connect again.
+    The newest 1,000 are kept: where some are missing there is an event `gap`. Stop reading at `end`: a
+    browser's EventSource connects once more then, and is told by 204 to stop.
     """
     position = position_after(last_event_id)
     await asyncio.to_thread(one, job_id, use, client)
+    if position != BEGINNING and await is_read(use.events, job_id, position):
+        return Response(status_code=204)
     answer = events_response(use.events, job_id, position)
     return head_only(dict(answer.headers), answer.media_type) if request.method == "HEAD" else answer
 
