@@ -8,6 +8,7 @@ ServiceError
 ├── TooSlow          408  the body does not come
 ├── Conflict         409  a name is taken, a job has ended
 ├── TooLarge         413  the body is over a limit
+├── UnsupportedType  415  the body is of another media type
 ├── InvalidRequest   422  a field is wrong: the detail says what to change
 ├── TryLater              ends by itself, with Retry-After
 │   ├── QuotaUsed    429  this client has too much under way
@@ -18,6 +19,7 @@ ServiceError
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
@@ -38,6 +40,10 @@ PROBLEM_JSON = "application/problem+json"
 MAX_ERRORS = 10  # of one request's wrong fields that are named
 MAX_DETAIL = 4000  # characters
 MAX_SHOWN = 80  # characters of what the client gave
+IN_JSON = {  # pydantic's errors that speak of Python's types
+    "model_attributes_type": "give a JSON object", "model_type": "give a JSON object",
+    "dict_type": "give a JSON object", "bool_type": "give true or false",
+}  # fmt: skip
 
 
 class ServiceError(Exception):
@@ -116,6 +122,12 @@ class TooLarge(ServiceError):
     status, title = 413, "Body too large"
 
 
+class UnsupportedType(ServiceError):
+    """415."""
+
+    status, title = 415, "Unsupported media type"
+
+
 class TryLater(ServiceError):
     """A refusal that ends by itself, with Retry-After in seconds."""
 
@@ -151,6 +163,10 @@ class Internal(ServiceError):
     """500."""
 
 
+NOT_JSON = UnsupportedType(
+    "the body is not sent as JSON: send the header Content-Type: application/json "
+    "(curl: -H 'Content-Type: application/json')"
+)
 REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a few seconds"
 
 
@@ -176,8 +192,10 @@ def short(text: str, most: int = MAX_SHOWN) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def invalid_request(errors: Sequence[Any]) -> InvalidRequest:
+def invalid_request(errors: Sequence[Any]) -> ServiceError:
     """The refusal that names pydantic's errors, the first ones if there are many."""
+    if any(error["loc"] == ("body",) and isinstance(error["input"], bytes) for error in errors):
+        return NOT_JSON
     named = [sentence(error) for error in errors[:MAX_ERRORS]]
     rest = len(errors) - len(named)
     detail = "; ".join([*named, f"and {rest} more"] if rest else named)
@@ -188,13 +206,18 @@ def sentence(error: dict[str, Any]) -> str:
     """One of pydantic's errors as a sentence: where, what was given, what is expected."""
     where = short(".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path")))
     if error["type"] == "json_invalid":
-        return f"the body is no JSON: {error['ctx']['error']}"
+        return f"the body is not valid JSON: {error['ctx']['error']}"
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown field, leave it out"
     if error["type"] == "missing":
         return f"{where or 'body'}: required, but missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{where or 'body'}: {short(message, 400)} (got {short(repr(error['input']))})"
+    message = IN_JSON.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+    return f"{where or 'body'}: {short(message, 400)} (got {short(as_json(error['input']))})"
+
+
+def as_json(value: Any) -> str:
+    """The value as the client wrote it: null and true, not None and True."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def install(app: FastAPI) -> None:

@@ -64,6 +64,15 @@ def events_response(redis: Redis, job_id: str, position: str) -> EventSourceResp
     )
 
 
+async def is_read(redis: Redis, job_id: str, position: str) -> bool:
+    """Whether the job has ended and nothing comes after that position."""
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hget(keys.job(job_id), "status")
+        pipe.xrevrange(keys.job_events(job_id), count=1)
+        status, last = await pipe.execute()
+    return status in FINAL and all(order(event_id) <= order(position) for event_id, _ in last)
+
+
 async def job_events(
     redis: Redis, job_id: str, position: str, stopping: anyio.Event
 ) -> AsyncGenerator[ServerSentEvent, None]:

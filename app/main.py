@@ -32,6 +32,7 @@ from app.rescue import Rescue
 from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status, webhooks
 from app.services import Fleet, Services
 from app.settings import AppSettings
+from app.texts import Texts
 from app.webhooks import Webhooks
 from contract import traces
 from contract.jobs import JobStore
@@ -48,9 +49,9 @@ class Service(FastAPI):
     """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """From outside: id, measures, headers for browsers, other sites' pages, what FastAPI makes."""
+        """From outside: id, measures, headers for browsers, compression, other sites, what FastAPI makes."""
         stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
-        return RequestId(Measuring(SecurityHeaders(stack)))
+        return RequestId(Measuring(SecurityHeaders(Texts(stack))))
 
 
 def create_app(settings: AppSettings | None = None) -> FastAPI:

@@ -61,7 +61,7 @@ def _follow(method: str, operation: dict[str, Any]) -> Iterator[int]:
     if any(parameter["in"] == "path" for parameter in operation.get("parameters", ())):
         yield 404
     if "requestBody" in operation:
-        yield from (400, 408, 413, 422)
+        yield from (400, 408, 413, 415, 422)
     if method in ("post", "delete"):
         yield 409
     if _needs_redis(operation):

@@ -11,7 +11,7 @@ from app.admission import seconds_until
 from app.auth import Client
 from app.errors import Conflict, QuotaUsed, Unavailable
 from app.services import Services
-from contract.jobs import Job, NameTakenError, QueueFullError, QuotaUsedError
+from contract.jobs import ANONYMOUS, Job, NameTakenError, PixelsUsedError, QueueFullError, QuotaUsedError
 from contract.messages import DrawRequest, TrainRequest
 from contract.queue import DOORBELLS
 
@@ -25,11 +25,13 @@ def queue_job(
 
     Raises ``Conflict``, ``QuotaUsed`` or ``Unavailable``.
     """
-    bound = use.settings.max_queued_jobs
+    settings, bound = use.settings, use.settings.max_queued_jobs
+    most_open = client.max_jobs or (None if client.id == ANONYMOUS else settings.max_client_jobs)
     try:
         use.jobs.create(
-            request, client.id, webhook, job_id=job_id, most_queued=bound, most_open=client.max_jobs
-        )
+            request, client.id, webhook, job_id=job_id, most_queued=bound, most_open=most_open,
+            most_pixels=settings.max_client_job_pixels,
+        )  # fmt: skip
     except NameTakenError as error:
         raise Conflict(f"a training is making {error} already: choose another name") from None
     except QueueFullError:
@@ -40,9 +42,17 @@ def queue_job(
         ) from None
     except QuotaUsedError:
         raise QuotaUsed(
-            f"this key may have {client.max_jobs} unfinished jobs: wait for one, or cancel it",
+            f"this key may have {most_open} unfinished jobs: wait for one, or cancel it",
             retry_after=_soon(use),
             reason="quota_jobs",
+        ) from None
+    except PixelsUsedError:
+        most = settings.max_client_job_pixels
+        raise QuotaUsed(
+            f"the unfinished jobs of one client may have {most} pixels, and this one would be too many: wait "
+            "for one of them, cancel one, or ask for less",
+            retry_after=_soon(use),
+            reason="quota_job_pixels",
         ) from None
     log.info("job %s is queued: %s", job_id, request.KIND)
     ring(request.KIND, job_id, use)

@@ -207,7 +207,7 @@ class GenerateBody(Body):
         le=1,
         description="1: the model as it is; toward 0: nearer to its mean picture, less varied",
     )
-    model: str = Field("default", description="a model's name, or `default`")
+    model: str = Field("default", description="a model's name, name@digest as X-Model has it, or `default`")
     region: Region | None = Field(
         None, description="[x, y, width, height] in pixels of the whole image: only that part is drawn"
     )
@@ -277,7 +277,7 @@ class InterpolateBody(Body):
     loop: Flag = Field(True, description="back to the first seed, and again without end")
     fps: Whole = Field(24, ge=1, le=60, description="frames a second")
     format: Literal["png", "webp"] = Field("png", description="png: APNG, sent as it is painted; webp: lossy")
-    model: str = Field("default", description="a model's name, or `default`")
+    model: str = Field("default", description="a model's name, name@digest as X-Model has it, or `default`")
     webhook: Webhook | None = Field(None, description="URL that is told of the job's end; of a job only")
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field, replace
 from typing import Annotated, cast
 
@@ -17,7 +18,7 @@ from app.errors import REDIS_AWAY, NotFound, Unavailable, short
 from app.replies import Replies
 from app.settings import AppSettings
 from contract import keys
-from contract.arithmetic import PORTABLE
+from contract.arithmetic import PATTERN, PORTABLE
 from contract.jobs import JobStore
 from contract.models import ModelLibrary, PublishedModel
 from contract.presence import alive, kinds, other_versions
@@ -26,6 +27,7 @@ from contract.queue import GENERATE, QUEUES, TRAIN, image_queue
 from contract.versions import TOGETHER
 
 LOOK_SECONDS = 1.0
+DIGEST = re.compile(rf"([0-9a-f]{{12,64}})(?:\+({PATTERN}))?")
 
 
 @dataclass
@@ -97,14 +99,27 @@ class Services:
     coalescer: Coalescer
     gate: Gate
 
-    def model(self, name: str, arithmetic: str | None = None) -> PublishedModel:
-        """The model of that name, or the one that ``default`` names; raises ``NotFound``.
+    def model(self, reference: str) -> PublishedModel:
+        """The model that is meant by its name, by ``default``, or by ``name@digest`` as X-Model has it.
 
-        It is drawn with that kind of arithmetic, or with the service's choice.
+        A digest may end in ``+`` and a kind of arithmetic; without one it stands for portable bytes, and a
+        name alone for the service's choice. Raises ``NotFound``, also if the digest is another one now.
         """
+        name, at, digest = reference.partition("@")
+        if not at:
+            return replace(self._of_name(name), arithmetic=self.fleet.arithmetic)
+        model, named = self._of_name(name), DIGEST.fullmatch(digest)
+        if not (named and model.digest.startswith(named[1])):
+            raise NotFound(
+                f"model {name!r} is {model.short_digest} now, not {short(digest)}: leave out the @ and what "
+                "follows it to draw with that"
+            )
+        return replace(model, arithmetic=named[2] or PORTABLE)
+
+    def _of_name(self, name: str) -> PublishedModel:
         wanted = self.promotion.name if name == "default" else name
         try:
-            return replace(self.library.get(wanted), arithmetic=arithmetic or self.fleet.arithmetic)
+            return self.library.get(wanted)
         except KeyError:
             which = repr(short(wanted)) if wanted == name else f"{wanted!r}, which `default` names"
             raise NotFound(f"model {which} does not exist: GET /models lists all models") from None

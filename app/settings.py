@@ -95,6 +95,18 @@ class AppSettings(SharedSettings):
     max_queued_jobs: int = Field(
         1000, ge=1, description="jobs of one kind that may wait for a worker; more are refused with 503"
     )
+    max_client_jobs: int = Field(
+        250,
+        ge=1,
+        description="unfinished jobs of each API key that has no bound of its own; more are refused with 429",
+    )
+    max_job_pixels: int = Field(2**32, ge=1, description="pixels of all pictures of one job")
+    max_client_job_pixels: int = Field(
+        2**34,
+        ge=1,
+        description="pixels of all unfinished jobs of each API key, or of all who call without; more are "
+        "refused with 429",
+    )
     answer_seconds: float = Field(
         60, gt=0, description="how long a client waits for the next bytes of its image"
     )

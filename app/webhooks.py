@@ -17,7 +17,6 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import httpx
 from pydantic import HttpUrl
@@ -29,6 +28,7 @@ from app.metrics import WEBHOOKS
 from app.reaper import TERM_SECONDS
 from app.settings import AppSettings
 from contract.jobs import Job, JobStore
+from contract.times import utc
 from contract.webhooks import Attempt, WebhookQueue
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def checked_webhook(url: HttpUrl | None, is_job: bool, settings: AppSettings) ->
 
 def body_of(job: Job) -> bytes:
     """What is posted of a job that has ended: the same bytes each time."""
-    ended = datetime.fromtimestamp(job.finished_at or 0, UTC)
-    told = {"type": f"job.{job.status}", "timestamp": ended.isoformat(), "data": job.model_dump(mode="json")}
+    data = job.model_dump(mode="json")
+    told = {"type": f"job.{job.status}", "timestamp": utc(job.finished_at or 0), "data": data}
     return json.dumps(told).encode()
 
 

@@ -15,9 +15,9 @@
 Whoever has an old fence has lost the job: beat, finish and release refuse it. The clock is Redis's, one for
 all hosts. Every script keeps the indexes right: ``jobs:queued:KIND`` (places in line), ``jobs:running`` (ends
 of leases), ``jobs:rings`` (when to ring a queued job's doorbell again), ``jobs:names``, ``jobs:ended``,
-``jobs:of:OWNER``, ``jobs:open`` (how many are unfinished, by owner). What changes the record is told in the
-job's stream of events by the same script, so that both always agree, and an end that a webhook is to hear of
-is queued for it there too.
+``jobs:of:OWNER``, ``jobs:open`` and ``jobs:pixels`` (how many are unfinished, and their pixels, by owner).
+What changes the record is told in the job's stream of events by the same script, so that both always agree,
+and an end that a webhook is to hear of is queued for it there too.
 
 A script's first write is one that Redis refuses when its memory is full, so it is refused as a whole.
 """
@@ -38,7 +38,7 @@ _JOB = (
     _NOW
     + f"local keep_events = {KEEP_EVENTS};"
     + """
-local job, events, jobs, queued, running, rings, names, ended, webhooks, open, owned = unpack(KEYS)
+local job, events, jobs, queued, running, rings, names, ended, webhooks, open, drawn, owned = unpack(KEYS)
 local id = ARGV[1]
 
 local function tell(kind, data)
@@ -62,27 +62,40 @@ local function finish(status, ...)
   become(status, 'finished_at', now, ...)
   redis.call('ZADD', ended, now, id)
   if redis.call('HEXISTS', job, 'webhook') == 1 then redis.call('ZADD', webhooks, now, id) end
-  local name, owner = unpack(redis.call('HMGET', job, 'name', 'owner'))
+  local name, owner, pixels = unpack(redis.call('HMGET', job, 'name', 'owner', 'pixels'))
   redis.call('HDEL', names, name)
   if redis.call('HINCRBY', open, owner, -1) == 0 then redis.call('HDEL', open, owner) end
+  if pixels and redis.call('HINCRBY', drawn, owner, '-' .. pixels) == 0 then
+    redis.call('HDEL', drawn, owner)
+  end
 end
 """
 )
 
 # KEYS: the owner's jobs too. ARGV: id, name, kind, request, ring seconds, owner, webhook ('' for none), the
-# bounds of what is queued and of the owner's unfinished jobs (-1: none). A job that is there already is made.
+# bounds of what is queued and of the owner's unfinished jobs (-1: none), pixels, and the bound of pixels of
+# the owner's unfinished jobs, which concerns no job that is the only one. A job that is there is made.
 CREATE = (
     _JOB
     + """
-local _, name, kind, request, ring, owner, webhook, most_queued, most_open = unpack(ARGV)
+local _, name, kind, request, ring, owner, webhook, most_queued, most_open,
+  pixels, most_pixels = unpack(ARGV)
 if redis.call('EXISTS', job) == 1 then return 'made' end
 if redis.call('ZCARD', queued) >= tonumber(most_queued) then return 'full' end
 local unfinished = tonumber(redis.call('HGET', open, owner) or '0')
 if tonumber(most_open) >= 0 and unfinished >= tonumber(most_open) then return 'quota' end
+local waiting = unfinished > 0 and tonumber(redis.call('HGET', drawn, owner) or '0') or 0
+local large = pixels ~= '0' and waiting > 0 and waiting + pixels > tonumber(most_pixels)
+if large and tonumber(most_pixels) >= 0 then return 'pixels' end
 if redis.call('HSETNX', names, name, id) == 0 then return 'taken' end
+if unfinished == 0 then redis.call('HDEL', drawn, owner) end -- of ends that an older release has told
 redis.call('HINCRBY', open, owner, 1)
 redis.call('HSET', job, 'kind', kind, 'attempts', 0, 'losses', 0, 'rings', 0, 'fence', 0, 'cancel', 0,
            'name', name, 'request', request, 'owner', owner, 'created_at', now)
+if pixels ~= '0' then
+  redis.call('HSET', job, 'pixels', pixels)
+  redis.call('HINCRBY', drawn, owner, pixels)
+end
 if webhook ~= '' then redis.call('HSET', job, 'webhook', webhook) end
 become('queued')
 redis.call('ZADD', jobs, now, id)
@@ -126,13 +139,17 @@ return cancel == '1' and 'cancel' or 'go on'
 """
 )
 
-# ARGV: id, fence, status, then a field and its value, or nothing.
+# ARGV: id, fence, status, the last progress ('' for none), then a field and its value, or nothing.
 FINISH = (
     _JOB
     + """
-local status, fence = unpack(redis.call('HMGET', job, 'status', 'fence'))
+local status, fence, progress = unpack(redis.call('HMGET', job, 'status', 'fence', 'progress'))
 if status ~= 'running' or fence ~= ARGV[2] then return 0 end
-finish(ARGV[3], unpack(ARGV, 4))
+if ARGV[4] ~= '' and ARGV[4] ~= progress then
+  redis.call('HSET', job, 'progress', ARGV[4])
+  tell('progress', ARGV[4])
+end
+finish(ARGV[3], unpack(ARGV, 5))
 redis.call('ZREM', running, id)
 return 1
 """
@@ -209,9 +226,9 @@ FORGET = (
 local ended_at = redis.call('ZSCORE', ended, id)
 if not ended_at or tonumber(ended_at) + ARGV[2] > now then return 0 end
 redis.call('DEL', job, events)
-for _, index in ipairs({jobs, owned, ended, webhooks, KEYS[12]}) do redis.call('ZREM', index, id) end
-redis.call('HDEL', KEYS[13], id)
+for _, index in ipairs({jobs, owned, ended, webhooks, KEYS[13]}) do redis.call('ZREM', index, id) end
 redis.call('HDEL', KEYS[14], id)
+redis.call('HDEL', KEYS[15], id)
 return 1
 """
 )

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from redis import Redis
 
 from contract import job_machine as machine
-from contract import keys
+from contract import job_turns, keys
+from contract.asked import asked
 from contract.messages import DrawRequest, TrainRequest
+from contract.times import UtcTime
 
 
 class JobStatus(StrEnum):
@@ -55,9 +57,13 @@ class Job(BaseModel):
     error: str | None
     result: dict[str, Any] | None
     request: dict[str, Any]
-    created_at: float  # Unix times
-    started_at: float | None
-    finished_at: float | None
+    created_at: UtcTime
+    started_at: UtcTime | None
+    finished_at: UtcTime | None
+
+    @field_serializer("request", when_used="json")
+    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        return asked(request)
 
 
 class NotTakenError(Exception):
@@ -76,7 +82,16 @@ class QuotaUsedError(NotTakenError):
     """Its owner has as many unfinished jobs as they may."""
 
 
-_REFUSALS = {"taken": NameTakenError, "full": QueueFullError, "quota": QuotaUsedError}
+class PixelsUsedError(NotTakenError):
+    """Its owner's unfinished jobs have as many pixels as they may."""
+
+
+_REFUSALS = {
+    "pixels": PixelsUsedError,
+    "taken": NameTakenError,
+    "full": QueueFullError,
+    "quota": QuotaUsedError,
+}
 
 
 class JobFinishedError(Exception):
@@ -129,11 +144,13 @@ class JobStore:
         job_id: str | None = None,
         most_queued: int = MOST_QUEUED,
         most_open: int | None = None,
+        most_pixels: int | None = None,
     ) -> str:
         """A new queued job's id; that of a job which is there already if ``job_id`` names one.
 
         ``webhook`` is the URL that is told of its end. Raises ``QueueFullError`` if ``most_queued`` of its
-        kind wait, ``QuotaUsedError`` if the owner has ``most_open`` unfinished ones, ``NameTakenError`` if an
+        kind wait, ``QuotaUsedError`` if the owner has ``most_open`` unfinished ones, ``PixelsUsedError`` if
+        it is not the owner's only one and they would have more than ``most_pixels``, ``NameTakenError`` if an
         unfinished job will make that model.
         """
         job_id = job_id or uuid.uuid4().hex
@@ -143,6 +160,8 @@ class JobStore:
             args=[
                 job_id, name, request.KIND, request.model_dump_json(), machine.RING_SECONDS,
                 owner, webhook or "", most_queued, -1 if most_open is None else most_open,
+                request.what.pixels if isinstance(request, DrawRequest) else 0,
+                -1 if most_pixels is None else most_pixels,
             ],
         )  # fmt: skip
         if refusal := _REFUSALS.get(cast(str, verdict)):
@@ -166,6 +185,17 @@ class JobStore:
         fence, request = cast(list[Any], got)
         return Claim(job_id, int(fence), kind.model_validate_json(request))
 
+    def claim_next(self, job_id: str, kind: type[Asked]) -> Claim[Asked] | None:
+        """Takes the queued job whose turn it is, ``job_id`` or another; None if none is to be had.
+
+        Owners take turns (contract/job_turns.py), so a hundred jobs of one delay another's first by one job.
+        """
+        for candidate in job_turns.turns(self.redis, kind.KIND) or [job_id]:
+            if claim := self.claim(candidate, kind):
+                job_turns.served(self.redis, candidate)
+                return claim
+        return None
+
     def beat(self, claim: Claim[Asked], progress: dict[str, Any] | None = None) -> Beat:
         """Renews the lease and tells progress; the answer says whether to go on."""
         told = json.dumps(progress) if progress else ""
@@ -175,9 +205,12 @@ class JobStore:
         )
         return Beat(cast(str, answer))
 
-    def succeed(self, claim: Claim[Asked], result: dict[str, Any]) -> bool:
-        """Ends the job well; False if it was lost meanwhile."""
-        return self._end(claim, JobStatus.SUCCEEDED, "result", json.dumps(result))
+    def succeed(
+        self, claim: Claim[Asked], result: dict[str, Any], progress: dict[str, Any] | None = None
+    ) -> bool:
+        """Ends the job well, with its last progress; False if it was lost meanwhile."""
+        told = json.dumps(progress) if progress else ""
+        return self._end(claim, JobStatus.SUCCEEDED, "result", json.dumps(result), progress=told)
 
     def fail(self, claim: Claim[Asked], error: str) -> bool:
         """Ends the job with a sentence that says why; False if it was lost meanwhile."""
@@ -270,11 +303,11 @@ class JobStore:
                 found.append(self.get(job_id))
         return found
 
-    def _end(self, claim: Claim[Asked], status: JobStatus, *more: str) -> bool:
+    def _end(self, claim: Claim[Asked], status: JobStatus, *more: str, progress: str = "") -> bool:
         return bool(
             self._finish(
                 keys=keys.of_job(claim.job_id, claim.request.KIND),
-                args=[claim.job_id, claim.fence, status, *more],
+                args=[claim.job_id, claim.fence, status, progress, *more],
             )
         )
 

@@ -8,6 +8,8 @@ JOBS = "vitgan:jobs"  # zset: id -> time of creation
 JOBS_RUNNING = "vitgan:jobs:running"  # zset: id -> end of its lease
 JOBS_ENDED = "vitgan:jobs:ended"  # zset: id -> time of its end
 JOBS_OPEN = "vitgan:jobs:open"  # hash: owner -> number of jobs that have not ended
+JOBS_PIXELS = "vitgan:jobs:pixels"  # hash: owner -> pixels of drawing jobs that have not ended
+JOBS_SERVED = "vitgan:jobs:served"  # hash: owner -> Redis time of the last claim of a job of theirs
 JOB_RINGS = "vitgan:jobs:rings"  # zset: id of a queued job -> when to ring its doorbell (again)
 REAPER = "vitgan:reaper"  # string: the API process that looks after jobs and delivers webhooks
 JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
@@ -50,7 +52,7 @@ def of_job(job_id: str, kind: str) -> list[str]:
     """What a job's transitions touch, in the order in which contract/job_machine.py names them."""
     return [
         job(job_id), job_events(job_id), JOBS, jobs_queued(kind), JOBS_RUNNING, JOB_RINGS, JOB_NAMES,
-        JOBS_ENDED, WEBHOOKS_DUE, JOBS_OPEN,
+        JOBS_ENDED, WEBHOOKS_DUE, JOBS_OPEN, JOBS_PIXELS,
     ]  # fmt: skip
 
 

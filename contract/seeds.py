@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 MAX_SEED = 2**32 - 1  # StyleGAN's: what RandomState takes
 
@@ -15,6 +16,17 @@ def is_seed(text: str) -> bool:
 def parse_seeds(text: str) -> list[int]:
     """Numbers and ranges, ends included; raises ``ValueError`` with a sentence."""
     return [seed for first, last in _ranges(text) for seed in range(first, last + 1)]
+
+
+def write_seeds(seeds: Sequence[int]) -> str:
+    """The text that ``parse_seeds`` reads as those seeds, in their order."""
+    parts: list[tuple[int, int]] = []
+    for seed in seeds:
+        if parts and seed == parts[-1][1] + 1:
+            parts[-1] = parts[-1][0], seed
+        else:
+            parts.append((seed, seed))
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in parts)
 
 
 def count_seeds(text: str) -> int:

@@ -44,9 +44,10 @@ def run_drawing(
     """Draws the job if it is to be had; True if it was given back and the doorbell must ring again."""
     if stopping.is_set():
         return True
-    claim = store.claim(job_id, DrawRequest)
+    claim = store.claim_next(job_id, DrawRequest)
     if claim is None:
         return False
+    job_id = claim.job_id
     if claim.request.bytes_version > BYTES_VERSION:  # whose API has rung newer workers, too
         log.warning("job %s is left to a newer worker: other bytes were promised than are drawn here", job_id)
         store.release(claim)
@@ -81,8 +82,9 @@ def _draw(
                 file.write(data)
         part.rename(whole)
         drawn_by = reference(claim.request.model, claim.request.digest, engine.arithmetic)
-        result = {"media_type": what.media_type, "bytes": whole.stat().st_size, "model": drawn_by}
-        until_told(lambda: store.succeed(claim, result), stopping)
+        size = whole.stat().st_size
+        result = {"media_type": what.media_type, "bytes": size, "model": drawn_by}
+        until_told(lambda: store.succeed(claim, result, beats.progress(size)), stopping)
     except StoppedError:
         return "released" if beats.given_back else "stopped"
     except RedisError as error:
@@ -121,14 +123,17 @@ class Beats:
             self._beat()
         return piece.data
 
+    def progress(self, size: int) -> dict[str, int]:
+        """How far it is, so many bytes being there."""
+        what = self.claim.request.what
+        if not isinstance(what, Images):
+            return {"bytes": size}
+        return {"bytes": size, "images": self.images, "total_images": len(what.seeds)}
+
     def _beat(self) -> None:
         self._due = time.monotonic() + BEAT_SECONDS
-        what = self.claim.request.what
-        progress = {"bytes": self.bytes}
-        if isinstance(what, Images):
-            progress |= {"images": self.images, "total_images": len(what.seeds)}
         try:
-            answer = self.store.beat(self.claim, progress)
+            answer = self.store.beat(self.claim, self.progress(self.bytes))
         except RedisError:
             log.warning("job %s: Redis does not answer, drawing goes on", self.claim.job_id)
             self._due = time.monotonic() + AWAY_SECONDS
@@ -150,6 +155,7 @@ def file_parts(request: DrawRequest, engine: Engine, beats: Beats) -> Iterator[b
         drawn = image_pieces(model, digest, seed, what.truncation, what.columns, what.rows, what.form, engine)
         if not what.zipped:
             yield from map(beats.count, drawn)
+            beats.images += 1
             return
         with archive.open(seed, what.form.format) as entry:
             for piece in drawn:

@@ -77,7 +77,7 @@ class Training:
         assert self.process.stdout is not None
         with self.process.stdout as lines:
             for line in lines:
-                before, self.progress = self.progress or {}, json.loads(line)
+                before, self.progress = self.progress or {}, within_total(json.loads(line))
                 tell(self.progress)
                 if (warning := self.progress.get("warning")) and warning != before.get("warning"):
                     log.warning("the training looks wrong: %s", warning)
@@ -91,6 +91,17 @@ class Training:
                 if words := line.strip():
                     self._last_words = words
                     log.info("the training says: %s", words)
+
+
+def within_total(report: dict[str, Any]) -> dict[str, Any]:
+    """A report whose total is what is trained: the last batch may go beyond what was asked for."""
+    total = max(report.get("total_kimg", 0), report.get("kimg", 0))
+    return report | {"total_kimg": total} if "total_kimg" in report else report
+
+
+def done(report: dict[str, Any] | None, kimg: float) -> dict[str, Any]:
+    """The last progress of a training that has made its model."""
+    return (report or {}) | {"kimg": kimg, "total_kimg": kimg, "eta_seconds": 0}
 
 
 def command(request: TrainRequest, run: Path, settings: WorkerSettings) -> list[str]:
@@ -134,9 +145,10 @@ def run_job(job_id: str, store: JobStore, settings: WorkerSettings, stopping: th
     """Runs the job if it is to be had; True if it was given back and the doorbell must ring again."""
     if stopping.is_set():
         return True
-    claim = store.claim(job_id, TrainRequest)
+    claim = store.claim_next(job_id, TrainRequest)
     if claim is None:
         return False
+    job_id = claim.job_id
     with bound_contextvars(job_id=job_id, request_id=claim.request.request_id), training_told():
         log.info("job %s: training %s on %s", job_id, claim.request.name, claim.request.dataset)
         started = time.monotonic()
@@ -230,7 +242,8 @@ def _finish(
     if not target.exists():
         (training.run / "model").rename(target)
     model = ModelLibrary(settings.trained_models_dir).get(name)
-    until_told(lambda: store.succeed(claim, {"model": name, "digest": model.digest}), stopping)
+    result, progress = {"model": name, "digest": model.digest}, done(training.progress, model.config["kimg"])
+    until_told(lambda: store.succeed(claim, result, progress), stopping)
     log.info("job %s: published %s@%s", claim.job_id, name, model.short_digest)
     return "succeeded"
 

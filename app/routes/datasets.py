@@ -6,20 +6,21 @@ import hashlib
 import re
 from typing import Any, BinaryIO
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.auth import Trains
 from app.datasets import dataset_names, read_dataset, store_dataset, taken
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, UnsupportedType
+from app.heads import Router
 from app.idempotency import Repeatable, Repeats
 from app.queries import Limit
 from app.schemas import Listing, page
 from app.services import Services, Use
 from contract.messages import NAME_PATTERN
 
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = Router(prefix="/datasets", tags=["datasets"])
 
 _FORM = {
     "requestBody": {
@@ -47,7 +48,7 @@ async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable
     curl -F name=cats -F file=@cats.zip localhost:8000/datasets
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise InvalidRequest("send multipart/form-data with the fields `file` (a zip) and `name`")
+        raise UnsupportedType("send multipart/form-data with the fields `file` (a zip) and `name`")
     async with request.form(max_files=1, max_fields=1) as form:
         file, name = form.get("file"), form.get("name")
         if extra := set(form) - {"file", "name"}:

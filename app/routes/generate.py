@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from app.auth import Generates
-from app.drawings import job_response, wants_job
+from app.drawings import QueuedJob, job_response, wants_job
+from app.heads import Router
 from app.idempotency import Repeatable
 from app.images import Composed, Picture, check_composition, check_size, image_response
 from app.schemas import GenerateBody
@@ -16,10 +17,9 @@ from app.services import Use
 from app.visits import Visitor
 from app.webhooks import checked_webhook
 from app.zips import zip_response
-from contract.jobs import Job
 from contract.messages import Grid
 
-router = APIRouter(tags=["images"])
+router = Router(tags=["images"])
 
 
 @router.post(
@@ -32,7 +32,7 @@ router = APIRouter(tags=["images"])
             "description": "the image, or of several seeds a zip or a grid",
         },
         202: {
-            "model": Job,
+            "model": QueuedJob,
             "description": "asked for with `Prefer: respond-async`: a job",
         },
         404: {"description": "no such model"},

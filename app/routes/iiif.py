@@ -8,23 +8,24 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from app import iiif
 from app.auth import Generates
 from app.conditional import not_modified
 from app.errors import NotFound, short
+from app.heads import Router, head_only
 from app.images import MEDIA_TYPES, Picture, image_response
-from app.routes.images import FOR_EVER, find
+from app.routes.images import FOR_EVER
 from app.services import Services, Use
 from app.settings import AppSettings
 from app.visits import Visitor
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED, is_seed
 
-router = APIRouter(prefix="/iiif/3", tags=["iiif"])
-preflights = APIRouter(prefix="/iiif/3")  # a browser sends no key with them
+router = Router(prefix="/iiif/3", tags=["iiif"])
+preflights = Router(prefix="/iiif/3")  # a browser sends no key with them
 
 JSON_LD = f'application/ld+json;profile="{iiif.CONTEXT}"'
 
@@ -35,7 +36,6 @@ async def preflight(rest: str) -> Response:
     return Response(status_code=204, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
-@router.head("/{identifier}", include_in_schema=False)
 @router.get("/{identifier}", status_code=303, summary="To info.json", response_class=RedirectResponse)
 async def base(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """The base URI stands for what is known of the image."""
@@ -43,7 +43,6 @@ async def base(identifier: str, request: Request, use: Use, client: Generates) -
     return RedirectResponse(f"{address(identifier, request)}/info.json", 303)
 
 
-@router.head("/{identifier}/info.json", include_in_schema=False)
 @router.get(
     "/{identifier}/info.json",
     summary="What a viewer must know",
@@ -66,7 +65,6 @@ async def info(identifier: str, request: Request, use: Use, client: Generates) -
 URL = "/{identifier}/{region}/{size}/{rotation}/{file}"
 
 
-@router.head(URL, include_in_schema=False)
 @router.get(
     URL,
     summary="Any part of a seed, at any size",
@@ -104,7 +102,7 @@ async def image(
     if answer := not_modified(request, picture.etag, headers):
         return answer
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=picture.media_type)
+        return head_only(headers, picture.media_type)
     return await image_response(picture, use, visit, headers)
 
 
@@ -115,8 +113,7 @@ def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:
         raise NotFound(
             f"image {short(identifier)!r} does not exist: give model:seed, with a seed from 0 to {MAX_SEED}"
         )
-    model, _, digest = name.partition("@")
-    return find(model, digest, use), int(seed), bool(digest)
+    return use.model(name), int(seed), "@" in name
 
 
 def limits(settings: AppSettings) -> iiif.Limits:

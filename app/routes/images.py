@@ -9,28 +9,27 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.auth import Generates
 from app.conditional import not_modified
-from app.errors import InvalidRequest, NotFound, invalid_request, short
+from app.errors import InvalidRequest, invalid_request, short
+from app.heads import Router, head_only
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
 from app.numbers import DIGITS, DecimalText
 from app.schemas import GenerateBody
-from app.services import Services, Use
+from app.services import Use
 from app.visits import Visitor
-from contract.arithmetic import PATTERN, PORTABLE
 from contract.messages import Form
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED, is_seed
 
-router = APIRouter(tags=["images"])
+router = Router(tags=["images"])
 
 FORMATS = {"png": "png", "webp": "webp", "jpg": "jpeg"}
 FOR_EVER = "public, max-age=31536000, immutable"
-DIGEST = re.compile(rf"([0-9a-f]{{12,64}})(?:\+({PATTERN}))?")
 
 
 class Parameters(BaseModel):
@@ -46,7 +45,6 @@ class Parameters(BaseModel):
 URL = "/images/{model}/{seed}.{suffix}"
 
 
-@router.head(URL, include_in_schema=False)
 @router.get(
     URL,
     summary="One image as a URL",
@@ -71,9 +69,8 @@ async def image(
 
     curl -L 'localhost:8000/images/default/42.png?resolution=512' -o seed0042.png
     """
-    name, _, digest = model.partition("@")
-    published = find(name, digest, use)
-    if not digest:
+    published = use.model(model)
+    if "@" not in model:
         target = request.url.replace(path=f"/images/{published.reference}/{seed}.{suffix}")
         where = f"{target.path}?{target.query}" if target.query else target.path
         return RedirectResponse(where, 307, {"Cache-Control": "no-cache"})
@@ -83,25 +80,8 @@ async def image(
     if answer := not_modified(request, picture.etag, headers):
         return answer
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=picture.media_type)
+        return head_only(headers, picture.media_type)
     return await image_response(picture, use, visit, headers)
-
-
-def find(name: str, digest: str, use: Services) -> PublishedModel:
-    """The model of that name; raises ``NotFound``, also if its digest is another one now.
-
-    ``digest`` may end in ``+`` and a kind of arithmetic; without one it stands for portable bytes.
-    """
-    if not digest:
-        return use.model(name)
-    named = DIGEST.fullmatch(digest)
-    published = use.model(name, (named and named[2]) or PORTABLE)
-    if not (named and published.digest.startswith(named[1])):
-        raise NotFound(
-            f"model {name!r} is {published.short_digest} now, not {short(digest)}: "
-            f"ask for /images/{published.name}/... to be sent to it"
-        )
-    return published
 
 
 def asked(published: PublishedModel, seed: str, suffix: str, parameters: Parameters) -> Picture:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from app.auth import Generates
-from app.drawings import job_response, wants_job
+from app.drawings import QueuedJob, job_response, wants_job
+from app.heads import Router
 from app.idempotency import Repeatable
 from app.images import Composed, check_composition, image_response
 from app.schemas import InterpolateBody
 from app.services import Use
 from app.visits import Visitor
 from app.webhooks import checked_webhook
-from contract.jobs import Job
 
-router = APIRouter(tags=["images"])
+router = Router(tags=["images"])
 
 
 @router.post(
@@ -27,7 +27,7 @@ router = APIRouter(tags=["images"])
     responses={
         200: {"content": {"image/apng": {}, "image/webp": {}}, "description": "the animation"},
         202: {
-            "model": Job,
+            "model": QueuedJob,
             "description": "asked for with `Prefer: respond-async`: a job",
         },
         404: {"description": "no such model"},

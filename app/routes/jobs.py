@@ -6,14 +6,15 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Request, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
 from app.auth import Known, Trains
 from app.datasets import dataset_names
 from app.errors import Conflict, InvalidRequest, NotFound, short
-from app.events import events_response, position_after
+from app.events import BEGINNING, events_response, is_read, position_after
+from app.heads import Router, head_only
 from app.idempotency import Repeatable
 from app.queries import Limit
 from app.queueing import queue_job
@@ -25,7 +26,7 @@ from contract.logs import bound
 from contract.messages import DrawRequest, TrainRequest
 from contract.traces import traceparent
 
-router = APIRouter(tags=["jobs"])
+router = Router(tags=["jobs"])
 
 _TEXT = {"type": "string"}
 _EVENT = {  # as OpenAPI 3.2 describes each of a stream's items
@@ -93,26 +94,35 @@ def one(job_id: str, use: Use, client: Known) -> Job:
             "content": {"text/event-stream": {"itemSchema": _EVENT}},
             "description": "server-sent events: `status`, `progress`, `cancel-asked`; at last `end`",
         },
+        204: {
+            "description": "the job has ended, and Last-Event-ID is its last event's: do not connect again"
+        },
         400: {"description": "Last-Event-ID is no event's id"},
         404: {"description": "no such job"},
     },
 )
 async def events(
-    job_id: str, use: Use, client: Known, last_event_id: Annotated[str | None, Header()] = None
-) -> EventSourceResponse:
+    job_id: str,
+    request: Request,
+    use: Use,
+    client: Known,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
     """All of them from the first on, or those after ``Last-Event-ID``; also when the job has ended.
 
     curl -N localhost:8000/jobs/0e26.../events
 
-    The newest 1,000 are kept: where some are missing there is an event `gap`. Stop reading at `end`; a
-    browser's EventSource would connect again.
+    The newest 1,000 are kept: where some are missing there is an event `gap`. Stop reading at `end`: a
+    browser's EventSource connects once more then, and is told by 204 to stop.
     """
     position = position_after(last_event_id)
     await asyncio.to_thread(one, job_id, use, client)
-    return events_response(use.events, job_id, position)
+    if position != BEGINNING and await is_read(use.events, job_id, position):
+        return Response(status_code=204)
+    answer = events_response(use.events, job_id, position)
+    return head_only(dict(answer.headers), answer.media_type) if request.method == "HEAD" else answer
 
 
-@router.head("/jobs/{job_id}/result", include_in_schema=False)
 @router.get(
     "/jobs/{job_id}/result",
     summary="The file that a drawing job made",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from fastapi import APIRouter
-
 from app.auth import Administers, Known
+from app.heads import Router
 from app.queries import Limit
 from app.schemas import Listing, page
 from app.services import Services, Use
@@ -15,7 +14,7 @@ from contract.models import PublishedModel
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = Router(prefix="/models", tags=["models"])
 
 
 @router.get("", summary="List models")

@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import FileResponse
 from prometheus_client.exposition import choose_encoder
 
 from app import gauges
+from app.conditional import not_modified
+from app.heads import Router
 from app.services import Use
 from contract.instruments import REGISTRIES
 from contract.metrics import API
 from contract.queue import GENERATE, TRAIN
 from contract.versions import TOGETHER
 
-router = APIRouter(tags=["status"])
-pages = APIRouter()
+router = Router(tags=["status"])
+pages = Router()
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 PAGE_POLICY = (
@@ -67,6 +69,9 @@ def metrics(request: Request, use: Use) -> Response:
 
 
 @pages.get("/", include_in_schema=False)
-def studio() -> FileResponse:
+def studio(request: Request) -> Response:
     """The page: a grid of seeds to look through."""
-    return FileResponse(STATIC / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
+    page, headers = STATIC / "index.html", {"Content-Security-Policy": PAGE_POLICY}
+    answer = FileResponse(page, headers=headers, stat_result=page.stat())
+    etag = answer.headers["etag"]
+    return not_modified(request, etag, headers | {"ETag": etag}) or answer

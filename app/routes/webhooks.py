@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.auth import Client, Known
+from app.heads import Router
 from app.schemas import Listing
 from app.services import Services, Use
+from contract.times import UtcTime
 from contract.webhooks import KEEP_DEAD, WebhookQueue
 
-router = APIRouter(tags=["jobs"])
+router = Router(tags=["jobs"])
 
 
 class DeadWebhook(BaseModel):
@@ -22,7 +23,7 @@ class DeadWebhook(BaseModel):
     job_id: str
     url: str | None
     reason: str  # of the last attempt
-    died_at: float  # Unix time
+    died_at: UtcTime
 
 
 @router.get("/webhooks/dead", summary="Webhooks that were given up")

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -90,5 +91,6 @@ async def given_up(api: Api, job_id: str) -> str:
     await soon(lambda: api.services.jobs.redis.zscore(keys.WEBHOOKS_DEAD, job_id) is not None)
     (letter,) = (await api.http.get("/webhooks/dead")).json()["items"]
     assert letter["job_id"] == job_id
-    assert letter["died_at"] == pytest.approx(time.time(), abs=60)
+    died = datetime.fromisoformat(letter["died_at"]).timestamp()
+    assert died == pytest.approx(time.time(), abs=60)
     return str(letter["reason"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contract.jobs import JobStore
-from contract.messages import DrawRequest, Images
+from contract.messages import DrawRequest
 from contract.queue import DRAW_TASK
 from tests.app.conftest import Api, Start
 from tests.app.test_generate import refused
@@ -68,8 +68,34 @@ async def test_a_job_and_its_file(api: Api, route: str, body: Any, media_type: s
 
 async def test_a_random_seed_is_told_by_the_job(api: Api) -> None:
     jobs = [(await api.http.post("/generate", json={}, headers=ASYNC)).json() for _ in range(2)]
-    seeds = [Images.model_validate(job["request"]["what"]).seeds for job in jobs]
+    seeds = [job["request"]["seed"] for job in jobs]
     assert seeds[0] != seeds[1]
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "told"),
+    [
+        ("/generate", {"seed": 7}, {"resolution": [256, 256], "truncation": 1, "format": "png"}),
+        ("/generate", {"seed": 7, "resolution": 64, "region": [1, 2, 8, 9], "format": "webp"}, {}),
+        ("/generate", {"seeds": "0-9999", "truncation": 0.5}, {}),
+        ("/generate", {"seeds": "3,1,7-9", "layout": "grid", "across": 2}, {}),
+        ("/interpolate", {"seeds": "5,1-3", "frames": 9, "fps": 5, "loop": False, "space": "w"}, {}),
+    ],
+)
+async def test_a_job_tells_what_was_asked_so_that_it_can_be_asked_again(
+    api: Api, route: str, body: dict[str, Any], told: dict[str, Any]
+) -> None:
+    job = (await api.http.post(route, json=body, headers=ASYNC)).json()
+    asked = job["request"]
+    resolution = body.get("resolution", 256)
+    expected = body | told | {"resolution": resolution if isinstance(resolution, list) else [resolution] * 2}
+    assert {name: asked[name] for name in expected} == expected
+    assert not {"what", "bytes_version", "request_id", "trace", "digest"} & set(asked)
+    again = await api.http.post(route, json=asked, headers=ASYNC)
+    assert again.status_code == 202, again.text
+    assert again.json()["request"] == asked
+    records = [api.services.jobs.get(one["id"]).request["what"] for one in (job, again.json())]
+    assert records[0] == records[1]
 
 
 @pytest.mark.parametrize("prefer", ["wait=5, respond-async", "Respond-Async; x=1"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,33 @@ async def test_neither_does_one_to_a_url(api: Api) -> None:
         assert len(answer.content) < BOUND
 
 
+@pytest.mark.parametrize("route", ["/generate", "/interpolate", "/train"])
+@pytest.mark.parametrize("media", [None, "application/x-www-form-urlencoded", "text/plain", "nonsense"])
+async def test_a_body_that_is_not_sent_as_json_is_415_and_says_what_to_send(
+    api: Api, route: str, media: str | None
+) -> None:
+    headers = {"Content-Type": media} if media else {}
+    answer = await api.http.post(route, content=b'{"seed": 1}', headers=headers)
+    problem = refused(answer, 415, "send the header Content-Type: application/json", "curl: -H")
+    assert "got" not in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ([], "body: give a JSON object (got [])"),
+        (None, "body"),
+        ({"model": True}, "(got true)"),
+        ({"resolution": [None, False]}, "(got [null, false])"),
+        ({"seed": {"a": None}}, '(got {"a": null})'),
+        ({"webhook": False}, "(got false)"),
+    ],
+)
+async def test_no_answer_speaks_python(api: Api, body: Any, words: str) -> None:
+    detail = refused(await api.http.post("/generate", json=body), 422, words)["detail"]
+    assert not re.search(r"None|True|False|dictionary|\bb'", detail)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"seed=1", b"\xff\xfe"])
 async def test_what_is_no_json_is_told(api: Api, content: bytes) -> None:
     answer = await api.http.post("/generate", content=content, headers={"content-type": "application/json"})
@@ -211,6 +239,42 @@ async def test_what_is_no_json_is_told(api: Api, content: bytes) -> None:
 @pytest.mark.parametrize("model", ["nobody", "../emoji-32", "emoji-32/", "/etc/passwd", "", "EMOJI-32"])
 async def test_an_unknown_model_is_404(api: Api, model: str) -> None:
     refused(await api.http.post("/generate", json={"model": model}), 404, "model", "GET /models")
+
+
+async def test_our_own_x_model_names_a_model_everywhere(api: Api) -> None:
+    told = (await api.http.post("/generate", json={"seed": 1})).headers["x-model"]
+    name, _, digest = told.partition("@")
+    for reference in (told, f"default@{digest}"):
+        again = await api.http.post("/generate", json={"seed": 1, "model": reference})
+        assert (again.status_code, again.headers["x-model"]) == (200, told)
+        asked = {"seeds": [1, 2], "model": reference}
+        job = await api.http.post("/interpolate", json=asked, headers={"Prefer": "respond-async"})
+        assert job.status_code == 202
+        assert (await api.http.get(f"/models/{reference}")).json()["name"] == name
+        assert (await api.http.post(f"/models/{reference}/promote")).json()["default"] is True
+        for path in (f"/images/{reference}/1.png", f"/iiif/3/{reference}:1/info.json"):
+            assert (await api.http.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "reference", ["emoji-32@", "emoji-32@abc", f"emoji-32@{'0' * 12}", "emoji-32@x+y", "@"]
+)
+async def test_another_digest_is_404_everywhere(api: Api, reference: str) -> None:
+    answers = [
+        await api.http.post("/generate", json={"model": reference}),
+        await api.http.get(f"/models/{reference}"),
+        await api.http.get(f"/images/{reference}/1.png"),
+        await api.http.get(f"/iiif/3/{reference}:1/info.json"),
+    ]
+    for answer in answers:
+        refused(answer, 404, "model")
+
+
+async def test_a_kind_that_no_worker_has_is_503(api: Api) -> None:
+    told = (await api.http.post("/generate", json={"seed": 1})).headers["x-model"]
+    for headers in ({}, {"Prefer": "respond-async"}):
+        asked = {"seed": 1, "model": f"{told}+cpu-other"}
+        refused(await api.http.post("/generate", json=asked, headers=headers), 503, "'cpu-other'")
 
 
 async def test_a_body_over_the_limit_is_413_declared_or_not(api: Api) -> None:

@@ -207,7 +207,7 @@ async def test_pages_of_other_sites_change_nothing(start: Start, api: Api) -> No
     assert (await api.http.get("/models", headers=forged)).status_code == 200
     # What a form can send and is no upload is not read as JSON.
     for media in ("text/plain", "application/x-www-form-urlencoded", ""):
-        refused(await api.http.post("/generate", content=b"{}", headers={"Content-Type": media}), 422)
+        refused(await api.http.post("/generate", content=b"{}", headers={"Content-Type": media}), 415)
 
 
 def test_origins_are_given_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,9 +79,9 @@ async def test_more_digits_than_python_reads_are_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     ("path", "methods"),
     [
-        ("/jobs/nobody", "GET, DELETE"),
+        ("/jobs/nobody", "GET, HEAD, DELETE"),
         ("/jobs/nobody/result", "GET, HEAD"),
-        ("/datasets", "GET, POST"),
+        ("/datasets", "GET, HEAD, POST"),
         ("/generate", "POST"),
         ("/iiif/3/default:1/info.json", "GET, HEAD, OPTIONS"),
     ],

@@ -13,7 +13,7 @@ from app.queueing import queue_job
 from app.reaper import Reaper
 from contract import keys
 from contract.jobs import JobStatus, JobStore
-from contract.messages import TrainRequest
+from contract.messages import DrawRequest, TrainRequest
 from contract.queue import TRAIN
 from tests.app.conftest import Api, Start
 from tests.app.test_generate import refused
@@ -47,6 +47,46 @@ async def test_a_client_has_so_many_unfinished_jobs(api: Api) -> None:
     ask("d", Client("other", "other", frozenset(), max_jobs=2))
     api.services.jobs.request_cancel(first)
     ask("c")
+
+
+async def test_a_jobs_pixels_are_bounded(start: Start) -> None:
+    api = await start()
+    endless = {"seeds": "0-9999", "resolution": 65_536}
+    refused(await api.http.post("/generate", json=endless, headers=ASYNC), 422, "in one job", "fewer seeds")
+
+
+async def test_one_clients_jobs_have_so_many_pixels(start: Start) -> None:
+    api = await start(max_client_job_pixels=100_000)
+    large = {"seeds": "0-2", "resolution": 256}
+    assert (await api.http.post("/generate", json=large, headers=ASYNC)).status_code == 202
+    answer = await api.http.post("/generate", json={"resolution": 256}, headers=ASYNC)
+    refused(answer, 429, "the unfinished jobs of one client may have 100000 pixels")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_a_key_without_a_bound_of_its_own_has_the_services(start: Start) -> None:
+    api = await start(max_client_jobs=1)
+    client = Client("a", "a", frozenset())
+    for job_id, name in ((32 * "a", "a"), (32 * "b", "b")):
+        request = TrainRequest(dataset="d", preset="vitgan-ti-32", name=name, kimg=1, seed=0)
+        if name == "a":
+            queue_job(request, job_id, None, api.services, client)
+        else:
+            with pytest.raises(QuotaUsed, match="1 unfinished jobs"):
+                queue_job(request, job_id, None, api.services, client)
+
+
+async def test_the_answer_estimates_how_long_it_takes(api: Api) -> None:
+    first = await api.http.post("/generate", json={"seeds": "0-9", "resolution": 100}, headers=ASYNC)
+    assert first.json()["estimate"] == {"pixels": 100_000, "pixels_before": 0, "seconds": None}
+    store = api.services.jobs
+    claim = store.claim(first.json()["id"], DrawRequest)
+    assert claim is not None
+    store.succeed(claim, {})
+    store.redis.hset(keys.job(claim.job_id), mapping={"started_at": 0, "finished_at": 10})
+    for before, seconds in ((0, 1), (10_000, 2)):
+        again = await api.http.post("/generate", json={"resolution": 100}, headers=ASYNC)
+        assert again.json()["estimate"] == {"pixels": 10_000, "pixels_before": before, "seconds": seconds}
 
 
 async def test_a_job_that_nobody_could_be_told_of_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,11 @@ class Laws(RuleBasedStateMachine):
         held = self.redis.hgetall(keys.JOB_NAMES)
         assert sorted(held.values()) == sorted(i for i, status in now.items() if status in UNFINISHED)  # type: ignore[union-attr]
         assert held == {self.model.jobs[i].name: i for i, status in now.items() if status in UNFINISHED}
+        pixels = Counter[str]()
+        for _, record in self.records():
+            if record["status"] in UNFINISHED:
+                pixels[record["owner"]] += int(record.get("pixels", 0))
+        assert self.redis.hgetall(keys.JOBS_PIXELS) == {owner: str(n) for owner, n in pixels.items() if n}
         owners = Counter(record["owner"] for _, record in self.records() if record["status"] in UNFINISHED)
         assert self.redis.hgetall(keys.JOBS_OPEN) == {owner: str(n) for owner, n in owners.items()}
 

@@ -4,8 +4,9 @@ import pytest
 from redis import Redis
 
 from contract import job_machine, keys
-from contract.jobs import Beat, Claim, JobFinishedError, JobStatus, JobStore, NameTakenError
-from contract.messages import DrawRequest, TrainRequest
+from contract.job_turns import pixel_rate, pixels_left
+from contract.jobs import Beat, Claim, JobFinishedError, JobStatus, JobStore, NameTakenError, PixelsUsedError
+from contract.messages import DrawRequest, Images, Side, TrainRequest
 from contract.webhooks import WebhookQueue
 
 
@@ -270,3 +271,55 @@ def test_a_doorbell_of_another_kind_takes_no_job(redis: Redis) -> None:
     job_id = store.create(TrainRequest(dataset="d", preset="vitgan-ti-32", name="n", kimg=1, seed=0))
     assert store.claim(job_id, DrawRequest) is None
     assert store.claim(job_id, TrainRequest) is not None
+
+
+def drawing(side: int = 8) -> DrawRequest:
+    whole = Side.whole(side)
+    return DrawRequest(
+        model="m", digest="d", what=Images(seeds=(1,), truncation=1, columns=whole, rows=whole)
+    )
+
+
+def test_owners_take_turns(store: JobStore) -> None:
+    """Whatever job is rung for; with one worker, and while another's jobs run."""
+    first = [store.create(drawing(), "a") for _ in range(4)]
+    other = [store.create(drawing(), "b") for _ in range(2)]
+
+    def turn() -> str:
+        claim = store.claim_next(first[0], DrawRequest)
+        assert claim is not None
+        taken.append(claim)
+        return claim.job_id
+
+    taken: list[Claim[DrawRequest]] = []
+    assert turn() == first[0]
+    store.succeed(taken.pop(), {})
+    assert turn() == other[0]  # "a" has had its turn
+    assert turn() == first[1]
+    late = store.create(drawing(), "c")
+    assert turn() == late  # of whom none runs
+    assert [turn() for _ in range(3)] == [other[1], first[2], first[3]]
+    assert store.claim_next(first[0], DrawRequest) is None
+
+
+def test_an_owners_unfinished_pixels_are_bounded_but_one_job_alone_may_have_more(store: JobStore) -> None:
+    first = store.create(drawing(100), "a", most_pixels=5_000)
+    with pytest.raises(PixelsUsedError):
+        store.create(drawing(1), "a", most_pixels=5_000)
+    store.create(drawing(100), "b", most_pixels=5_000)
+    store.create(request(), "a", most_pixels=5_000)  # a training has none
+    store.request_cancel(first)
+    store.create(drawing(50), "a", most_pixels=5_000)
+    store.create(drawing(50), "a", most_pixels=5_000)
+    assert pixels_left(store.redis) == 15_000
+
+
+def test_how_fast_jobs_go_is_known_from_the_last_ones(store: JobStore) -> None:
+    assert pixel_rate(store.redis) is None
+    job_id = store.create(drawing(100))
+    claim = store.claim(job_id, DrawRequest)
+    assert claim is not None
+    store.succeed(claim, {})
+    store.redis.hset(keys.job(job_id), mapping={"started_at": 10, "finished_at": 14})
+    store.request_cancel(store.create(drawing(100)))
+    assert pixel_rate(store.redis) == 2500

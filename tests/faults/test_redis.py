@@ -219,4 +219,4 @@ def test_a_request_that_is_sent_again_over_a_frozen_redis_is_one_job(
         again = http.post("/generate", json=body, headers=headers)
         assert again.json()["id"] == answers[-1].json()["id"]
         made = [job for job in http.get("/jobs").json()["items"] if job["id"] not in before]
-    assert [job["request"]["what"]["seeds"] for job in made] == [[77]]
+    assert [job["request"]["seed"] for job in made] == [77]

@@ -29,7 +29,7 @@ from tests.fuzz.conftest import PassedOver, tried
 pytestmark = [pytest.mark.fuzz, pytest.mark.filterwarnings("default")]
 FUZZ = settings.get_profile("fuzz")
 
-REFUSALS = {"expected-statuses": ["400", "404", "409", "413", "422"]}
+REFUSALS = {"expected-statuses": ["400", "404", "409", "413", "415", "422"]}
 CONFIG = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": REFUSALS}})
 schema = schemathesis.openapi.from_dict(create_app(AppSettings()).openapi(), config=CONFIG)
 KNOWN: dict[str, str] = {}  # names of things that there are

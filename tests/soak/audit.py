@@ -164,7 +164,7 @@ class Audit:
     def _redis(self, jobs: Redis, other: Redis) -> None:
         for index in (keys.JOBS_RUNNING, keys.JOB_RINGS, keys.jobs_queued("train"), keys.jobs_queued("draw")):
             self.losses += [f"{index} holds {member}" for member in jobs.zrange(index, 0, -1)]  # type: ignore[union-attr]
-        for table in (keys.JOBS_OPEN, keys.JOB_NAMES):
+        for table in (keys.JOBS_OPEN, keys.JOBS_PIXELS, keys.JOB_NAMES):
             self.losses += [f"{table} holds {entry}" for entry in jobs.hgetall(table).items()]  # type: ignore[union-attr]
         if under_way := self._under_way(jobs):
             self.losses.append(f"admission counts {under_way} images")

@@ -72,6 +72,7 @@ def test_one_image_is_its_file(
     assert job.result == {
         "media_type": f"image/{form.format}", "bytes": len(expected), "model": drawn_by,
     }  # fmt: skip
+    assert job.progress == {"bytes": len(expected), "images": 1, "total_images": 1}
     assert result(settings, f"{job_id}.{what.suffix}") == expected
     assert [path.suffix for path in settings.results_dir.iterdir()] == [f".{what.suffix}"]
 
@@ -100,6 +101,10 @@ def test_several_are_a_zip(
     run_drawing(job_id, store, engine, settings, threading.Event())
     with zipfile.ZipFile(io.BytesIO(result(settings, f"{job_id}.zip"))) as archive:
         assert archive.testzip() is None
+    told = store.get(job_id)
+    assert told.result is not None
+    assert told.progress == {"bytes": told.result["bytes"], "images": 2, "total_images": 2}
+    with zipfile.ZipFile(io.BytesIO(result(settings, f"{job_id}.zip"))) as archive:
         assert archive.namelist() == ["seed0007.png", "seed0003.png"]
         assert archive.read("seed0003.png") == image(tiny, engine, 3, Form())
 
@@ -238,11 +243,13 @@ class DeafStore(JobStore):
 
     deaf = 2
 
-    def succeed(self, claim: Claim[Asked], result: dict[str, Any]) -> bool:
+    def succeed(
+        self, claim: Claim[Asked], result: dict[str, Any], progress: dict[str, Any] | None = None
+    ) -> bool:
         self.deaf -= 1
         if self.deaf >= 0:
             raise RedisTimeout
-        return super().succeed(claim, result)
+        return super().succeed(claim, result, progress)
 
 
 def test_an_outage_at_its_end_does_not_make_it_fail(

@@ -68,13 +68,14 @@ class Running:
 
 
 def test_a_training_ends_as_a_published_model(store: JobStore, settings: WorkerSettings) -> None:
-    running = Running(store.create(request(kimg=0.128)), store, settings)
+    running = Running(store.create(request(kimg=0.13)), store, settings)
     job = running.end()
     assert job.status is JobStatus.SUCCEEDED, job.error
     model = ModelLibrary(settings.trained_models_dir).get("made")
     assert job.result == {"model": "made", "digest": model.digest}
     assert job.progress is not None
-    assert job.progress["kimg"] == job.progress["total_kimg"] == 0.128
+    assert job.progress["kimg"] == job.progress["total_kimg"] == model.config["kimg"] == 0.16  # whole batches
+    assert job.progress["eta_seconds"] == 0
     assert running.ring_again is False
 
 
