@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from model.run_folder import held
 from model.training import train
 from model.watch import TrainingError
 
+NAMED = 3  # files that a line about what was left out names
 FAILED = 1
 INTERRUPTED = 130  # the shell's exit code for a command ended by Ctrl-C
 
@@ -116,7 +117,7 @@ def _train(config: Config, data: DataOptions, run: RunOptions) -> int:
             compiler=run.compiler,
             deterministic=run.deterministic,
             on_progress=on_progress,
-            on_note=lambda note: say(note, error=True),
+            on_note=_note,
             should_stop=lambda: stop.asked or time.monotonic() > ends,
         )
     except TrainingError as error:
@@ -144,11 +145,27 @@ def _pictures(config: Config, data: DataOptions) -> Pictures:
     pictures = load_pictures(
         data.source, config.generator.resolution, config.training.oversample,
         cache=cache_folder(data.cache), crop=data.crop, background=data.background, on_progress=_decoding(),
+        on_note=_note,
     )  # fmt: skip
-    notes = [*config.warnings(), *(f"skipped {name}: {reason}" for name, reason in pictures.skipped)]
-    for note in notes if _first() else ():
-        say(note, error=True)
+    for note in [*config.warnings(), *left_out_lines(pictures.skipped)]:
+        _note(note)
     return pictures
+
+
+def left_out_lines(skipped: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each reason: how many files, and the first of them."""
+    names: dict[str, list[str]] = {}
+    for name, reason in skipped:
+        names.setdefault(reason, []).append(name)
+    return [
+        f"left out {len(found)}: {reason} ({', '.join(found[:NAMED])}{', ...' if found[NAMED:] else ''})"
+        for reason, found in names.items()
+    ]
+
+
+def _note(note: str) -> None:
+    if _first():
+        say(note, error=True)
 
 
 def _first() -> bool:
