@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
-
 from app.errors import InvalidRequest, TooLarge
 from app.settings import AppSettings
+from contract.pictures import FORMATS, METHODS, label_files, left_out, load_picture, parse_labels
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-MARKERS = ("__MACOSX/", ".DS_Store", "Thumbs.db")  # left by file managers, nobody's pictures
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks the others without any bound
 MAX_NAMED = 100  # skipped files that an answer names
+MAX_LABEL_BYTES = 8 * 2**20  # of a dataset.json: a hundred thousand names
 SYMLINK = 0o120000
 
 
@@ -34,7 +31,7 @@ class Contents:
 
 
 def keep_pictures(upload: BinaryIO, target: Path, settings: AppSettings) -> Contents:
-    """Copies the readable pictures of the zip ``upload`` into the zip ``target``.
+    """Copies what can be trained on of the zip ``upload`` into the zip ``target``: pictures and their labels.
 
     One member is in memory at a time. Raises ``InvalidRequest`` or ``TooLarge`` with what to change.
     """
@@ -42,19 +39,27 @@ def keep_pictures(upload: BinaryIO, target: Path, settings: AppSettings) -> Cont
         raise InvalidRequest("file: the upload is empty, give a zip of pictures")
     with _opened(upload) as archive, zipfile.ZipFile(target, "w") as out:
         members = _members(archive, settings)
+        left = left_out(member.filename for member in members)
+        named = [member for member in members if member.filename not in left]
+        labels = label_files(member.filename for member in named)
         skipped: list[tuple[str, str]] = []
-        for member in members:
+        for member in named:
             try:
-                _keep(archive, member, out, settings)
+                if member.filename in labels:
+                    _keep_labels(archive, member, out, settings)
+                else:
+                    _keep_picture(archive, member, out, settings)
             except ValueError as error:
                 skipped.append((member.filename, str(error)))
-    if len(skipped) == len(members):
+        kept = len(set(out.namelist()).difference(labels))
+    skipped.extend(left.items())
+    if not kept:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
         raise InvalidRequest(
             f"file: no readable picture in the zip, give {', '.join(FORMATS)} files"
             + (f" ({reasons})" if reasons else "")
         )
-    return Contents(len(members) - len(skipped), skipped)
+    return Contents(kept, skipped)
 
 
 def _opened(upload: BinaryIO) -> zipfile.ZipFile:
@@ -82,9 +87,7 @@ def _members(archive: zipfile.ZipFile, settings: AppSettings) -> list[zipfile.Zi
     for info in infos:
         if not _stays_inside(info.filename) or info.external_attr >> 16 & 0o170000 == SYMLINK:
             raise InvalidRequest(f"file: {info.filename!r} points outside the zip, leave it out")
-    return [
-        info for info in infos if not info.is_dir() and not any(marker in info.filename for marker in MARKERS)
-    ]
+    return [info for info in infos if not info.is_dir()]
 
 
 def _stays_inside(name: str) -> bool:
@@ -93,12 +96,26 @@ def _stays_inside(name: str) -> bool:
     return not (posixpath.isabs(plain) or ".." in parts or ":" in parts[0] or "\0" in name)
 
 
-def _keep(
+def _keep_picture(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, out: zipfile.ZipFile, settings: AppSettings
 ) -> None:
     """Copies a member; raises ``ValueError`` with the reason if it is no picture that can be trained on."""
     data = _read(archive, member, settings)
-    _check_picture(data, settings)
+    load_picture(data, settings.max_picture_pixels).close()
+    out.writestr(member.filename, data)
+
+
+def _keep_labels(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, out: zipfile.ZipFile, settings: AppSettings
+) -> None:
+    """Copies a ``dataset.json``; raises ``InvalidRequest`` if a training could not read it."""
+    if member.file_size > MAX_LABEL_BYTES:
+        raise InvalidRequest(f"file: {member.filename} is over {MAX_LABEL_BYTES} bytes, make it smaller")
+    try:
+        data = _read(archive, member, settings)
+        parse_labels(data, member.filename)
+    except ValueError as error:
+        raise InvalidRequest(f"file: {error}") from None
     out.writestr(member.filename, data)
 
 
@@ -115,19 +132,3 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, settings: AppSettin
             return file.read(member.file_size)  # without a size it would unpack all there is; checks the CRC
     except Exception as error:  # zipfile and zlib have each their own
         raise ValueError(f"damaged in the zip: {error}") from None
-
-
-def _check_picture(data: bytes, settings: AppSettings) -> None:
-    """Raises ``ValueError`` with the reason if the bytes are no picture that can be trained on."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            width, height = picture.size
-            if width * height > settings.max_picture_pixels:
-                raise ValueError(f"{width}x{height} is over {settings.max_picture_pixels} pixels")
-            if picture.mode in ("I", "F"):
-                raise ValueError(f"pixels of mode {picture.mode} have no known range: use 8 or 16 bits")
-            picture.load()
-    except UnidentifiedImageError:
-        raise ValueError("no picture of a known format") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"broken picture: {error}") from None

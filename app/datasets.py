@@ -6,12 +6,14 @@ import json
 import shutil
 import time
 import uuid
+import zipfile
 from typing import Any, BinaryIO
 
 from app.archives import MAX_NAMED, keep_pictures
-from app.errors import Conflict, NotFound, short
+from app.errors import Conflict, InvalidRequest, NotFound, short
 from app.settings import AppSettings
 from contract.leftovers import sweep
+from contract.pictures import MIN_PICTURES, label_files
 
 UPLOAD = "upload"  # in a dataset's folder: which upload it came with
 
@@ -62,6 +64,21 @@ def read_dataset(name: str, settings: AppSettings) -> dict[str, Any]:
         raise NotFound(f"dataset {short(name)!r} does not exist: GET /datasets lists all datasets")
     info: dict[str, Any] = json.loads((settings.datasets_dir / name / "info.json").read_text())
     return info
+
+
+def check_trainable(name: str, settings: AppSettings) -> None:
+    """Raises ``InvalidRequest`` if there is no such dataset, or too few pictures in it that differ."""
+    if name not in dataset_names(settings):
+        raise InvalidRequest(f"dataset: {short(name)!r} does not exist, GET /datasets lists all datasets")
+    with zipfile.ZipFile(settings.datasets_dir / name / "pictures.zip") as archive:
+        members = archive.infolist()
+    labels = label_files(member.filename for member in members)
+    different = {(member.CRC, member.file_size) for member in members if member.filename not in labels}
+    if len(different) < MIN_PICTURES:
+        raise InvalidRequest(
+            f"dataset: {name!r} holds {len(different)} different pictures, {MIN_PICTURES} are the least to "
+            "train on: upload more under another name"
+        )
 
 
 def _same(name: str, upload_id: str, settings: AppSettings) -> dict[str, Any]:

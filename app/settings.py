@@ -14,6 +14,7 @@ from pydantic_settings import NoDecode
 
 from contract.arithmetic import PATTERN, PORTABLE
 from contract.messages import MAX_SIDE
+from contract.pictures import MAX_BYTES, MAX_PIXELS
 from contract.settings import SharedSettings
 
 BASE64_MARK = "whsec_"  # of the Standard Webhooks: base64 follows
@@ -114,8 +115,15 @@ class AppSettings(SharedSettings):
     max_upload_bytes: int = Field(512 * 2**20, ge=1, description="size of an uploaded archive")
     max_unpacked_bytes: int = Field(2 * 2**30, ge=1, description="size of all files in an archive")
     max_members: int = Field(100_000, ge=1, description="files in an archive")
-    max_picture_bytes: int = Field(64 * 2**20, ge=1, description="size of one picture's file")
-    max_picture_pixels: int = Field(64_000_000, ge=1, description="pixels of one uploaded picture")
+    max_picture_bytes: int = Field(
+        MAX_BYTES, ge=1, le=MAX_BYTES, description="size of one picture's file; trainings read no larger ones"
+    )
+    max_picture_pixels: int = Field(
+        MAX_PIXELS,
+        ge=1,
+        le=MAX_PIXELS,
+        description="pixels of one uploaded picture; trainings read no larger ones",
+    )
     webhook_secret: SecretStr | None = Field(
         None,
         min_length=1,

@@ -18,10 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from model.checkpoint import load_generator
-from model.data import picture_store
+from model.decoding import decode
 from model.generator import Generator
 from model.rendering import render
 from model.sampling import sample_tokens
+from model.source import Source
 
 SEEDS = range(16)
 SIDES = (32, 64, 128, 256, 512)
@@ -46,12 +47,12 @@ def agreement(generator: Generator, side: int) -> float:
     return psnr(once, halved(twice))
 
 
-def of_reals(source: Path, cache: Path, side: int) -> float:
+def of_reals(source: Path, side: int) -> float:
     """The same of real pictures, resized from their full size with a bicubic filter."""
-    store = picture_store(source, cache)
+    with Source(source) as files:
+        pictures = [Image.fromarray(decode(files.read(name))) for name in files.names[: len(SEEDS)]]
     found = []
-    for index in SEEDS:
-        picture = Image.fromarray(store.picture(index))
+    for picture in pictures:
         once, twice = (
             torch.from_numpy(np.asarray(picture.resize((n, n), Image.Resampling.BICUBIC)).copy())[None]
             for n in (side, 2 * side)
@@ -67,7 +68,7 @@ def run(folder: Path, source: Path | None = None) -> None:
     for side in SIDES:
         reals = ""
         if source and 2 * side <= 256:
-            reals = f", real pictures {of_reals(source, source.parent / 'cache', side):.1f}"
+            reals = f", real pictures {of_reals(source, side):.1f}"
         print(f"  {side:4d} px: {agreement(generator, side):.1f}{reals}")
 
 

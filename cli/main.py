@@ -135,7 +135,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     preset: Annotated[str, typer.Option(help="Sizes of the networks.")] = "vitgan-ti-32",
     kimg: Annotated[float, typer.Option(min=0.001, help="Thousand pictures to train on.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="0 if not given; --resume keeps the run's own.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Instead of the preset's.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="section.field=value of the preset; may be repeated.")

@@ -12,16 +12,19 @@ from model.progress import Progress
 def tensorboard_writer(run: Path) -> Callable[[Progress], None]:
     """Writes every number of a report as a scalar over the pictures seen, into ``run/tensorboard``.
 
-    Raises ``ValueError`` if TensorBoard is not installed.
+    What a resumed run tells again replaces what its log there has of it. Raises ``ValueError`` if TensorBoard
+    is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ValueError("--tensorboard needs the package: pip install vitgan-service[tensorboard]") from None
-    writer = SummaryWriter(run / "tensorboard")
+    writer: SummaryWriter | None = None
 
     def write(progress: Progress) -> None:
+        nonlocal writer
         seen = round(progress.kimg * 1000)
+        writer = writer or SummaryWriter(run / "tensorboard", purge_step=seen)
         for name, value in asdict(progress).items():
             if isinstance(value, int | float) and name not in ("kimg", "total_kimg", "eta_seconds"):
                 writer.add_scalar(name, value, seen)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cli.local import find_model
+from cli.telling import Lines, say
 from cli.values import clock
 from model.checkpoint import load_generator
 from model.config import Config
@@ -19,9 +20,11 @@ from model.data import Pictures, load_pictures
 from model.generator import Generator
 from model.plan import plan
 from model.progress import Progress
+from model.run_folder import held
 from model.training import train
 from model.watch import TrainingError
 
+NAMED = 3  # files that a line about what was left out names
 FAILED = 1
 INTERRUPTED = 130  # the shell's exit code for a command ended by Ctrl-C
 
@@ -42,7 +45,7 @@ class RunOptions:
 
     out: Path
     kimg: float
-    seed: int
+    seed: int | None  # 0 if none is given, and the checkpoint's when it goes on
     tick_kimg: float
     max_minutes: float | None
     resume: bool
@@ -77,21 +80,26 @@ def run_training(config: Config, data: DataOptions, run: RunOptions) -> int:
 
     Raises ``ValueError`` if an argument is wrong.
     """
+    with held(run.out) if _first() else nullcontext():  # before pictures are decoded, which may take long
+        return _train(config, data, run)
+
+
+def _train(config: Config, data: DataOptions, run: RunOptions) -> int:
     if not run.resume and any(run.out.glob("checkpoint-*.pt")):
         raise ValueError(f"{run.out} holds a run already: add --resume to go on, or give another --out")
     pictures = _pictures(config, data)
     if not run.as_json and _first():
-        print(f"{len(pictures)} pictures from {data.source}, {config.preset}, into {run.out}")
+        say(f"{len(pictures)} pictures from {data.source}, {config.preset}, into {run.out}")
 
     stop = _Stop(run.with_parent)
     ends = time.monotonic() + run.max_minutes * 60 if run.max_minutes else float("inf")
-    tell: list[Callable[[Progress], None]] = [_print_json if run.as_json else _print_line]
+    tell: list[Callable[[Progress], None]] = [_print_json if run.as_json else _line_printer()]
     if run.tensorboard and _first():
         from cli.tensorboard import tensorboard_writer
 
         tell.append(tensorboard_writer(run.out))
 
-    def say(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         for listener in tell:
             listener(progress)
 
@@ -108,14 +116,15 @@ def run_training(config: Config, data: DataOptions, run: RunOptions) -> int:
             device=run.device,
             compiler=run.compiler,
             deterministic=run.deterministic,
-            on_progress=say,
+            on_progress=on_progress,
+            on_note=_note,
             should_stop=lambda: stop.asked or time.monotonic() > ends,
         )
     except TrainingError as error:
-        print(f"vitgan: {error}", file=sys.stderr)
+        say(f"vitgan: {error}", error=True)
         return FAILED
     if not run.as_json and _first():
-        print(f"\n{'done' if finished else 'stopped, go on with --resume'}: {run.out / 'model'}")
+        say("done" if finished else "\nstopped, go on with --resume", end=f": {run.out / 'model'}\n")
     return INTERRUPTED if stop.asked and not finished else 0
 
 
@@ -136,11 +145,27 @@ def _pictures(config: Config, data: DataOptions) -> Pictures:
     pictures = load_pictures(
         data.source, config.generator.resolution, config.training.oversample,
         cache=cache_folder(data.cache), crop=data.crop, background=data.background, on_progress=_decoding(),
+        on_note=_note,
     )  # fmt: skip
-    notes = [*config.warnings(), *(f"skipped {name}: {reason}" for name, reason in pictures.skipped)]
-    for note in notes if _first() else ():
-        print(note, file=sys.stderr)
+    for note in [*config.warnings(), *left_out_lines(pictures.skipped)]:
+        _note(note)
     return pictures
+
+
+def left_out_lines(skipped: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each reason: how many files, and the first of them."""
+    names: dict[str, list[str]] = {}
+    for name, reason in skipped:
+        names.setdefault(reason, []).append(name)
+    return [
+        f"left out {len(found)}: {reason} ({', '.join(found[:NAMED])}{', ...' if found[NAMED:] else ''})"
+        for reason, found in names.items()
+    ]
+
+
+def _note(note: str) -> None:
+    if _first():
+        say(note, error=True)
 
 
 def _first() -> bool:
@@ -149,25 +174,30 @@ def _first() -> bool:
 
 
 def _decoding() -> Callable[[int, int], None]:
-    """Progress of the decoding on standard error, if a person looks."""
+    """Progress of the decoding, on standard error."""
+    lines = Lines(error=True)
 
     def show(done: int, total: int) -> None:
-        if sys.stderr.isatty() and (done % 50 == 0 or done == total):
-            print(f"\rdecoding {done}/{total}\033[K", end="\n" if done == total else "", file=sys.stderr)
+        if _first():
+            lines.show(f"decoding {done}/{total}", last=done == total)
 
     return show
 
 
 class _Stop:
-    """Ctrl-C or SIGTERM asks for a stop; a second one ends the process as usual.
+    """Ctrl-C, SIGTERM, or the end of the terminal's session asks for a stop.
 
-    ``with_parent``: so does the end of the process that started this one.
+    A second Ctrl-C or SIGTERM ends the process as usual. A session's end may be told twice, by the shell and
+    by the system, and is told to nobody who runs under ``nohup``. ``with_parent``: the end of the process
+    that started this one asks for a stop too.
     """
 
     def __init__(self, with_parent: bool) -> None:
         self._asked, self._parent = False, os.getppid() if with_parent else None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._ask)
 
     @property
     def asked(self) -> bool:
@@ -176,20 +206,26 @@ class _Stop:
 
     def _ask(self, number: int, frame: object) -> None:
         self._asked = True
-        signal.signal(number, signal.SIG_DFL)
+        if number != signal.SIGHUP:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _print_json(progress: Progress) -> None:
-    print(json.dumps(asdict(progress)), flush=True)
+    say(json.dumps(asdict(progress)))
 
 
-def _print_line(p: Progress) -> None:
-    line = (
-        f"kimg {p.kimg:.1f}/{p.total_kimg:g}  {p.images_per_second:.1f} images/s  "
-        f"{clock(p.eta_seconds)} left  G {p.loss_g:.3f}  D {p.loss_d:.3f}  spread {p.spread:.3f}"
-        f"{f'  distance {p.distance:.1f}' if p.distance is not None else ''}"
-        f"{f'  WARNING {p.warning}' if p.warning else ''}"
-    )
-    print(f"\r{line}\033[K" if sys.stdout.isatty() else line, end="", flush=True)
-    if not sys.stdout.isatty():
-        print()
+def _line_printer() -> Callable[[Progress], None]:
+    lines, warned = Lines(), ""
+
+    def show(p: Progress) -> None:
+        nonlocal warned
+        line = (
+            f"kimg {p.kimg:.1f}/{p.total_kimg:g}  {p.images_per_second:.1f} images/s  "
+            f"{clock(p.eta_seconds)} left  G {p.loss_g:.3f}  D {p.loss_d:.3f}  spread {p.spread:.3f}"
+            f"{f'  distance {p.distance:.1f}' if p.distance is not None else ''}"
+            f"{f'  WARNING {p.warning}' if p.warning else ''}"
+        )
+        lines.show(line, now=p.warning != warned, last=p.kimg >= p.total_kimg)
+        warned = p.warning
+
+    return show

@@ -6,21 +6,22 @@ folder of ``config.json`` and ``model.safetensors``.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from model.config import GeneratorConfig
 from model.generator import Generator
+from model.watch import out_of_memory
 
 KEEP = 2  # checkpoints of a run: the last one, and one to fall back on
 
@@ -30,7 +31,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
-        temporary.chmod(0o644)  # safetensors makes its files private; other users' workers read them
+        temporary.chmod(0o644)  # other users' workers read it
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -38,11 +39,34 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+class DamagedCheckpoint(Exception):
+    """The file is cut off, changed on disk, or not a checkpoint at all."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run, and the newer files that were passed over to find it."""
+
+    path: Path
+    state: dict[str, Any]
+    damaged: tuple[tuple[Path, str], ...]  # with reasons, newest first
+
+
 def save_checkpoint(run: Path, images_seen: int, state: dict[str, Any]) -> Path:
-    """Writes ``checkpoint-<images seen>.pt`` and removes all but the last two."""
+    """Writes ``checkpoint-<images seen>.pt`` and keeps one other beside it, the newest."""
     path = run / f"checkpoint-{images_seen:012d}.pt"
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
-    for old in checkpoints(run)[KEEP:]:
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # which hides that the disk is full
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
+
+    write_atomically(path, write)
+    for old in [other for other in checkpoints(run) if other != path][KEEP - 1 :]:
         old.unlink()
     return path
 
@@ -52,18 +76,58 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(run.glob("checkpoint-*.pt"), reverse=True)
 
 
-def load_checkpoint(run: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint's state, or None if there is none; a damaged one is passed over.
+def load_checkpoint(run: Path) -> Checkpoint | None:
+    """The newest whole checkpoint; damaged ones are passed over. None if the run has no checkpoint.
+
+    Raises ``ValueError`` if a file cannot be opened, or if all of them are damaged.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for path in checkpoints(run):
+        try:
+            return Checkpoint(path, _read_checkpoint(path), tuple(damaged))
+        except DamagedCheckpoint as error:
+            damaged.append((path, str(error)))
+    if damaged:
+        named = "; ".join(f"{path.name}: {reason}" for path, reason in damaged)
+        raise ValueError(
+            f"no checkpoint in {run} can be used ({named}): put a whole one there from a backup, "
+            "or move these away to start at 0"
+        )
+    return None
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged checkpoint, so that it is neither loaded nor counted again; gives its new path."""
+    return path.rename(path.with_name(f"damaged-{path.name}"))
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's state; raises ``DamagedCheckpoint``, or ``ValueError`` if it cannot be opened.
 
     Checksums are compared first: ``torch.load`` does not look at them.
     """
-    for path in checkpoints(run):
-        # Whatever is raised, it is cut off or damaged: zipfile and the unpickler have many names for that.
-        with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
-            if archive.testzip() is None:
-                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-                return state
-    return None
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be opened ({error.strerror}): make it readable, or move it away to go on "
+            "from an older one"
+        ) from None
+    with file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                member = archive.testzip()
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True) if member is None else None
+        except Exception as error:  # zipfile and the unpickler have many names for damage
+            if out_of_memory(error):
+                raise
+            raise DamagedCheckpoint(str(error).partition("\n")[0] or repr(error)) from error
+    if member is not None:
+        raise DamagedCheckpoint(f"{member} in it has a wrong checksum")
+    if not isinstance(state, dict) or "images_seen" not in state:
+        raise DamagedCheckpoint("it is not a checkpoint of a training")
+    return state
 
 
 def save_model(folder: Path, generator: Generator, description: dict[str, Any]) -> None:
@@ -71,7 +135,8 @@ def save_model(folder: Path, generator: Generator, description: dict[str, Any]) 
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous().cpu() for name, value in generator.state_dict().items()}
     config = {"model_type": "vitgan", **description, "generator": vars(generator.config)}
-    write_atomically(folder / "model.safetensors", lambda path: save_file(weights, path, {"format": "pt"}))
+    data = save(weights, {"format": "pt"})  # save_file tells nobody when the disk is full
+    write_atomically(folder / "model.safetensors", lambda path: path.write_bytes(data))
     write_atomically(
         folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=2) + "\n")
     )

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import ImageColor
 from torch import Tensor
 
-from model.source import MAX_BYTES, Source
-from model.store import Progress, SizedPictures, Store, open_or_build, store_folder
+from contract.pictures import FORMATS, MIN_PICTURES
+from model.decoding import decode, sized
+from model.source import Source, labels_of
+from model.store import Progress, Store, open_or_build, store_folder
 from model.views import View
+from model.watch import unwritable
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 CROPS = ("centre", "pad")
-MAX_PIXELS = 64_000_000  # of one picture; larger ones are skipped before they are decoded
-MIN_PICTURES = 32  # fewer are learned by heart
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Pictures:
     """A training set: pictures [N, 3, s r, s r] uint8, and what was left out, with reasons."""
 
-    images: Tensor | SizedPictures  # in memory, or mapped from a store
+    images: Tensor | Store  # in memory, or mapped from a store
     resolution: int  # r, the side in pixels that training sees
     skipped: tuple[tuple[str, str], ...] = ()
     labels: tuple[int, ...] | None = None  # a class a picture; kept, and not used by training
@@ -89,47 +90,66 @@ def load_pictures(
     crop: str = "centre",
     background: str = "white",
     on_progress: Progress = lambda done, total: None,
+    on_note: Note = lambda note: None,
 ) -> Pictures:
     """Every readable picture below a folder or in a zip, as squares for that resolution.
 
     Decoded once into a store below the folder ``cache``. ``crop`` is "centre" (the middle square) or "pad"
     (all of the picture, on ``background``); transparent pixels are laid on ``background``, a name or
-    #rrggbb.
+    #rrggbb. ``on_note`` is given sentences on what is made and what is left out.
 
-    Raises ``ValueError`` if an argument is wrong, there are too few pictures, or all are one colour.
+    Raises ``ValueError`` if an argument is wrong, there is no room in the cache, or too few pictures differ.
     """
-    store = picture_store(source, cache, crop=crop, background=background, on_progress=on_progress)
-    sized = store.sized(resolution * oversample, on_progress)
-    pictures = Pictures(sized, resolution, store.skipped, store.labels)
+    side = resolution * oversample
+    store = picture_store(
+        source, side, cache, crop=crop, background=background, on_progress=on_progress, on_note=on_note
+    )
+    pictures = Pictures(store, resolution, store.skipped, store.labels)
     check_trainable(pictures)
     return pictures
 
 
 def check_trainable(pictures: Pictures) -> None:
-    """Raises ``ValueError`` if there are too few pictures to train on, or all are one and the same colour."""
+    """Raises ``ValueError`` if there are too few pictures to train on, or too few that differ."""
     if len(pictures) < MIN_PICTURES:
         raise ValueError(
             f"{MIN_PICTURES} pictures are the least to train on; the source holds {len(pictures)}"
             + _examples(pictures.skipped)
         )
-    first = np.asarray(pictures.pixels[0, :, :1, :1])
-    if all(np.array_equal(picture, np.broadcast_to(first, picture.shape)) for picture in pictures.pixels):
+    different = len(set(_crcs(pictures)))
+    if different >= MIN_PICTURES:
+        return
+    first = np.asarray(pictures.pixels[0])
+    if different == 1 and (first == first[:, :1, :1]).all():
         raise ValueError(
             "all pictures are one and the same colour, there is nothing to learn: give pictures that differ"
         )
+    raise ValueError(
+        f"{MIN_PICTURES} different pictures are the least to train on; of the {len(pictures)} in the source "
+        f"only {different} differ at this size"
+    )
+
+
+def _crcs(pictures: Pictures) -> list[int]:
+    if isinstance(pictures.images, Store):
+        return [int(crc) for crc in pictures.images.crcs]
+    return [zlib.crc32(picture.numpy().tobytes()) for picture in pictures.images]
 
 
 def picture_store(
     source: Path,
+    side: int,
     cache: Path,
     *,
     crop: str = "centre",
     background: str = "white",
     on_progress: Progress = lambda done, total: None,
+    on_note: Note = lambda note: None,
 ) -> Store:
-    """The store of that source at full size; built if there is none below ``cache`` that matches.
+    """The store of that source at ``side`` pixels; built if there is none below ``cache`` that matches.
 
-    Raises ``ValueError`` if an argument is wrong or the source holds no readable picture.
+    Raises ``ValueError`` if an argument is wrong, the source holds no readable picture, or the store cannot
+    be written.
     """
     if crop not in CROPS:
         raise ValueError(f"crop is {crop!r}: give {' or '.join(CROPS)}")
@@ -138,63 +158,45 @@ def picture_store(
     except ValueError:
         raise ValueError(f"background is {background!r}: give a colour's name or #rrggbb") from None
     with Source(source) as files:
-        folder = store_folder(cache, files.fingerprint(), {"crop": crop, "background": colour})
-        squares = _squares(files, crop, colour)
-        store = open_or_build(folder, squares, files.labels(), len(files.names), on_progress)
+        listed = files.listed_labels()
+        options = {"crop": crop, "background": colour, "side": side}
+        folder = store_folder(cache, files.fingerprint(), options)
+        count = len(files.names)
+
+        def tell_size(size: int) -> None:
+            on_note(f"decoding {count} files into {folder}: {size / 1e6:.1f} MB at most")
+
+        try:
+            squares = _squares(files, crop, colour, side)
+            store = open_or_build(folder, squares, side, count, on_progress, tell_size)
+        except OSError as error:  # those of the source are reasons, see Source.read
+            raise ValueError(f"{unwritable(error)}: give another --cache") from error
+    store.skipped = (*store.skipped, *files.left_out.items())
     if not len(store):
         raise ValueError(
             f"{source} holds no readable picture: give a folder or zip of {', '.join(FORMATS)}"
             + _examples(store.skipped)
         )
+    store.labels = labels_of(store.names, listed)
+    if listed and store.labels is None:
+        missing = [name for name in store.names if name not in listed]
+        on_note(
+            f"labels are not kept: dataset.json has none for {len(missing)} pictures, such as {missing[0]}"
+        )
     return store
 
 
-def _squares(files: Source, crop: str, background: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray | str]]:
-    for name, data in files:
+def _squares(
+    files: Source, crop: str, background: tuple[int, ...], side: int
+) -> Iterator[tuple[str, np.ndarray | str]]:
+    for name in files.names:
         try:
-            yield name, decode(data, crop, background)
-        except ValueError as error:
-            yield name, str(error)
+            yield name, sized(decode(files.read(name), crop, background), side)
+        except Exception as error:  # one picture, whatever is wrong with it, does not end a training
+            yield name, str(error) or type(error).__name__
 
 
 def _examples(skipped: Sequence[tuple[str, str]]) -> str:
     """The first of the refused pictures, in brackets; nothing if there are none."""
     shown = "; ".join(f"{name}: {why}" for name, why in skipped[:3])
     return f" ({len(skipped)} refused: {shown})" if shown else ""
-
-
-def decode(data: bytes, crop: str = "centre", background: tuple[int, ...] = (255, 255, 255)) -> np.ndarray:
-    """A picture file to a square [s, s, 3] uint8 at its full size; turned upright, alpha laid down.
-
-    Raises ``ValueError`` with the reason if it is no picture, broken or too large.
-    """
-    if not data:
-        raise ValueError("the file is empty, or damaged in its zip")
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"the file is over {MAX_BYTES >> 20} MiB")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            width, height = opened.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"{width}x{height} is over {MAX_PIXELS // 1_000_000} megapixels")
-            picture = ImageOps.exif_transpose(_eight_bit(opened)).convert("RGBA")
-    except UnidentifiedImageError:
-        raise ValueError("no picture of a known format") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"broken picture: {error}") from None
-    ground = Image.new("RGBA", picture.size, (*background, 255))
-    flat = Image.alpha_composite(ground, picture).convert("RGB")
-    side = min(flat.size) if crop == "centre" else max(flat.size)
-    left, top = (flat.width - side) // 2, (flat.height - side) // 2
-    square = Image.new("RGB", (side, side), background)
-    square.paste(flat, (-left, -top))
-    return np.asarray(square)
-
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Pillow clips 16-bit grey when it converts; scale it first. Other deep modes have no known range."""
-    if picture.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {picture.mode} have no known range: save it with 8 or 16 bits")
-    return picture

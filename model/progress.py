@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from model.checkpoint import write_atomically
 from model.devices import peak_memory
 from model.generator import Generator
 from model.sampling import native_pictures
@@ -121,12 +122,21 @@ class Reporter:
 def read_log(log: Path) -> list[dict[str, float]]:
     """All reports of a run so far; a line cut off by a crash is left out."""
     reports = []
-    for line in log.read_text().splitlines() if log.exists() else ():
+    for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
         try:
-            reports.append(json.loads(line))
+            report = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(report, dict) and "kimg" in report:
+            reports.append(report)
     return reports
+
+
+def trim_log(log: Path, kimg: float) -> None:
+    """Takes out of the log what comes after the checkpoint that a run goes on from: it will be told again."""
+    if log.exists():
+        kept = "".join(json.dumps(report) + "\n" for report in read_log(log) if report["kimg"] <= kimg)
+        write_atomically(log, lambda path: path.write_text(kept))
 
 
 def _logged_distances(log: Path) -> list[tuple[float, float]]:

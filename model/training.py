@@ -11,13 +11,19 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import load_checkpoint, save_checkpoint, save_model, write_atomically
+from model.checkpoint import (
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+    set_aside,
+    write_atomically,
+)
 from model.config import Config
 from model.data import Pictures
 from model.devices import Devices
 from model.evaluation.swd import QUICK_PICTURES, quick_distance
 from model.generator import Generator
-from model.progress import Progress, Reporter
+from model.progress import Progress, Reporter, trim_log
 from model.sampling import grid_image, native_pictures
 from model.trainer import Trainer
 from model.watch import diverged, explained
@@ -31,7 +37,7 @@ def train(
     run: Path,
     *,
     kimg: float,
-    seed: int = 0,
+    seed: int | None = None,
     tick_kimg: float = 4.0,
     resume: bool = False,
     start: Generator | None = None,
@@ -39,17 +45,20 @@ def train(
     compiler: str = "off",
     deterministic: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_note: Callable[[str], None] = lambda note: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Trains for ``kimg`` thousand pictures into the folder ``run``; True if it came to its end.
 
     Every tick writes a grid of fixed seeds and a checkpoint; the end (or a stop) writes both too, and
     ``run/model``, the averaged generator as a published model. With ``resume`` it goes on from the
-    newest checkpoint, if there is one; else it begins with the weights of ``start``. Started by ``torchrun``
-    it shares each batch with its peers.
+    newest whole checkpoint, if there is one; else it begins with ``seed`` (0 if none is given) and the
+    weights of ``start``. ``on_note`` is given sentences about where it begins. Started by ``torchrun`` it
+    shares each batch with its peers.
 
-    Raises ``ValueError`` if an argument is wrong or the checkpoint does not fit, ``TrainingError`` if the
-    training cannot go on (not a number, memory or disk full); the last checkpoint stays whole.
+    Raises ``ValueError`` if an argument is wrong, or if there are checkpoints of which none is whole or fits;
+    ``TrainingError`` if the training cannot go on (not a number, memory or disk full). The last checkpoint
+    stays whole.
     """
     devices = Devices(device)
     if deterministic:
@@ -57,12 +66,38 @@ def train(
         torch.use_deterministic_algorithms(True)  # a GPU adds in any order otherwise
     try:
         with explained():
-            trainer = Trainer(config, seed, devices.local, devices=devices, compiler=compiler, start=start)
-            if resume and (state := load_checkpoint(run)) is not None:
-                trainer.load(state)
-            return _loop(trainer, pictures, run, round(kimg * 1000), tick_kimg, on_progress, should_stop)
+            trainer = Trainer(
+                config, seed or 0, devices.local, devices=devices, compiler=compiler, start=start
+            )
+            total = round(kimg * 1000)
+            notes = _go_on(trainer, run, total, seed, start) if resume else []
+            for note in notes if devices.first else ():
+                on_note(note)
+            return _loop(trainer, pictures, run, total, tick_kimg, on_progress, should_stop)
     finally:
         devices.close()
+
+
+def _go_on(trainer: Trainer, run: Path, total: int, seed: int | None, start: Generator | None) -> list[str]:
+    """Loads the newest whole checkpoint of the run, if it has one; gives what to say about it."""
+    found = load_checkpoint(run)
+    if found is None:
+        return [f"no checkpoint in {run}: starting at 0"]
+    trainer.load(found.state)
+    trainer.devices.wait()  # nobody renames what another process still looks for
+    kimg, notes = trainer.images_seen / 1000, []
+    for path, reason in found.damaged if trainer.devices.first else ():
+        notes.append(
+            f"{path.name} is damaged ({reason}): kept as {set_aside(path).name}, an older one is used"
+        )
+    notes.append(f"resumed at {kimg:g} kimg from {found.path.name}")
+    if seed is not None and seed != trainer.seed:
+        notes.append(f"--seed {seed} is not used: this run goes on with its seed {trainer.seed}")
+    if start is not None and not trainer.config.training.anchor:
+        notes.append("--start is not used: this run goes on with its own weights")
+    if trainer.images_seen >= total:
+        notes.append(f"--kimg {total / 1000:g} is reached already: nothing is trained, give more to go on")
+    return notes
 
 
 def _loop(
@@ -78,6 +113,7 @@ def _loop(
     run.mkdir(parents=True, exist_ok=True)
     if devices.first:
         _describe(trainer, pictures, run, total)
+        trim_log(run / "log.jsonl", trainer.images_seen / 1000)
     reals = pictures.batch(0, QUICK_PICTURES, trainer.seed)  # the same at every tick
     tick = max(1, round(tick_kimg * 1000))
     reporter = Reporter(trainer, total, run / "log.jsonl", on_progress)
@@ -123,13 +159,14 @@ def _describe(trainer: Trainer, pictures: Pictures, run: Path, total: int) -> No
     description = json.dumps(config, indent=2) + "\n"
     write_atomically(run / "training.json", lambda path: path.write_text(description))
     reals = pictures.batch(0, len(GRID_SEEDS), trainer.seed)
-    grid_image(reals, columns=10, zoom=max(1, 64 // pictures.resolution)).save(run / "reals.png")
+    grid = grid_image(reals, columns=10, zoom=max(1, 64 // pictures.resolution))
+    write_atomically(run / "reals.png", lambda path: grid.save(path, format="PNG"))
 
 
 def _snapshot(trainer: Trainer, run: Path) -> None:
     if not trainer.finite():
         raise diverged(trainer.images_seen / 1000)
-    name = f"fakes{trainer.images_seen // 1000:06d}.png"
+    name = f"fakes{trainer.images_seen:09d}.png"
     zoom = max(1, 64 // trainer.config.generator.resolution)
     grid = grid_image(native_pictures(trainer.average, GRID_SEEDS), columns=10, zoom=zoom)
     write_atomically(run / name, lambda path: grid.save(path, format="PNG"))

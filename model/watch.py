@@ -124,19 +124,27 @@ def explained() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise TrainingError(_memory("the GPU's memory")) from error
-    except MemoryError as error:
-        raise TrainingError(_memory("memory")) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
         raise TrainingError(_memory("memory")) from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
         raise TrainingError(
-            f"the disk is full ({error.filename or 'the run folder'}); the last checkpoint is whole: "
-            "make room and go on with --resume"
+            f"{unwritable(error)}; the last checkpoint is whole: mend that and go on with --resume"
         ) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was too small: PyTorch says so in a ``RuntimeError``."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def unwritable(error: OSError) -> str:
+    """What stands in the way of a file, in words."""
+    where = error.filename or "the run folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # full, over a quota, over ulimit -f
+        return f"the disk is full ({where})"
+    return f"{where} cannot be read or written ({error.strerror or error})"
 
 
 def _memory(what: str) -> str:

@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app import archives
 from contract.messages import PRESETS
-from model import data, presets
+from model import presets
 
 
 def test_the_api_loads_no_torch() -> None:
@@ -35,7 +34,3 @@ trainer()
 
 def test_the_contract_names_the_presets_of_the_model() -> None:
     assert tuple(presets.PRESETS) == PRESETS
-
-
-def test_what_an_upload_keeps_a_training_can_read() -> None:
-    assert archives.FORMATS == data.FORMATS

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
 from app.auth import Known, Trains
-from app.datasets import dataset_names
+from app.datasets import check_trainable
 from app.errors import Conflict, InvalidRequest, NotFound, short
 from app.events import BEGINNING, events_response, is_read, position_after
 from app.heads import Router, head_only
@@ -48,10 +48,7 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
     with suppress(KeyError):
         return use.jobs.get(settled.id)
     webhook = checked_webhook(body.webhook, is_job=True, settings=use.settings)
-    if body.dataset not in dataset_names(use.settings):
-        raise InvalidRequest(
-            f"dataset: {short(body.dataset)!r} does not exist, GET /datasets lists all datasets"
-        )
+    check_trainable(body.dataset, use.settings)
     if body.kimg > use.settings.max_kimg:
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
     if body.name == "default" or body.name in {model.name for model in use.library.list()}:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.archives import keep_pictures
 from app.settings import AppSettings
+from model.data import picture_store
 from tests.app.conftest import Api, Start
 from tests.app.test_generate import refused
 from tests.conftest import png, zip_of
@@ -53,9 +54,9 @@ async def test_pictures_are_kept_and_the_rest_is_named(api: Api, tmp_path: Path)
     answer = await upload(api, zip_of(files))
     assert answer.status_code == 201, answer.text
     told = answer.json()
-    assert (told["name"], told["pictures"], told["skipped"]) == ("cats", 2, 3)
+    assert (told["name"], told["pictures"], told["skipped"]) == ("cats", 2, 4)
     reasons = {item["name"]: item["reason"] for item in told["skipped_files"]}
-    assert set(reasons) == {"notes.txt", "broken.png", "bomb.png"}
+    assert set(reasons) == {"notes.txt", "broken.png", "bomb.png", "__MACOSX/._a.png"}
     assert "pixels" in reasons["bomb.png"]
     assert (await api.http.get("/datasets/cats")).json() == told
     with zipfile.ZipFile(tmp_path / "var/datasets/cats/pictures.zip") as kept:
@@ -186,3 +187,45 @@ async def test_what_a_died_process_left_of_an_upload_is_removed(start: Start, tm
     os.utime(left / ".incoming-coming", (time.time() - 5000,) * 2)
     assert (await upload(api, zip_of(PICTURES))).status_code == 201  # type: ignore[attr-defined]
     assert [path.name for path in left.iterdir()] == ["cats"]
+
+
+def picture(file_format: str, mode: str = "RGB", side: int = 16) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (side, side)).save(buffer, file_format)
+    return buffer.getvalue()
+
+
+async def test_an_upload_keeps_what_a_training_reads_and_nothing_else(api: Api, tmp_path: Path) -> None:
+    """One rule: by content, and by where a file lies."""
+    files = {
+        "a.png": png(), "b.avif": png(), "c": picture("JPEG"), "d.txt": picture("WEBP"),
+        "deep.png": picture("PNG", "I;16"),
+        "f.gif": picture("GIF"), "g.bmp": picture("BMP"), "h.tif": picture("TIFF", "CMYK"),
+        "i.tif": picture("TIFF", "F"),
+        "j.tif": picture("TIFF", "I"), "tiny.png": picture("PNG", side=7), "real.avif": picture("AVIF"),
+        "k.ico": picture("ICO"), "notes.png": b"hello", "empty.png": b"", "cut.png": png()[:40],
+        ".Trash/l.png": png(), "run/training.json": b"{}", "run/reals.png": png(),
+        "run/fakes000000008.png": png(),
+    }  # fmt: skip
+    archive = tmp_path / "all.zip"
+    archive.write_bytes(zip_of(files))
+    read = picture_store(archive, 8, tmp_path / "cache")
+    told = (await upload(api, archive.read_bytes())).json()  # type: ignore[attr-defined]
+    with zipfile.ZipFile(tmp_path / "var/datasets/cats/pictures.zip") as kept:
+        assert sorted(kept.namelist()) == read.names
+    assert read.names == ["a.png", "b.avif", "c", "d.txt", "deep.png", "f.gif", "g.bmp", "h.tif"]
+    assert {item["name"]: item["reason"] for item in told["skipped_files"]} == dict(read.skipped)
+    again = picture_store(tmp_path / "var/datasets/cats/pictures.zip", 8, tmp_path / "cache")
+    assert (again.names, again.skipped) == (read.names, ())
+
+
+async def test_labels_are_kept_with_their_pictures(api: Api, tmp_path: Path) -> None:
+    labels = b'{"labels": [["a.png", 3], ["sub/b.png", 4]]}'
+    files = {f"all/{name}": data for name, data in PICTURES.items()} | {"all/dataset.json": labels}
+    told = (await upload(api, zip_of(files))).json()  # type: ignore[attr-defined]
+    assert (told["pictures"], told["skipped"]) == (2, 0)
+    kept = tmp_path / "var/datasets/cats/pictures.zip"
+    assert picture_store(kept, 8, tmp_path / "cache").labels == (3, 4)
+    files["all/dataset.json"] = b'{"labels": 3}'
+    refused(await upload(api, zip_of(files), "other"), 422, "all/dataset.json has no list of labels")
+    refused(await upload(api, zip_of({"dataset.json": labels}), "none"), 422, "no readable picture")

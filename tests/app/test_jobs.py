@@ -9,9 +9,9 @@ from redis import Redis
 
 from contract import keys
 from tests.app.conftest import Api
-from tests.app.test_datasets import PICTURES, upload
+from tests.app.test_datasets import upload
 from tests.app.test_generate import refused
-from tests.conftest import zip_of
+from tests.conftest import png, zip_of
 
 BODY = {"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 1}
 
@@ -19,8 +19,27 @@ BODY = {"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 
 @pytest.fixture
 async def api(api: Api) -> Api:
     """With a dataset to train on."""
-    assert (await upload(api, zip_of(PICTURES))).status_code == 201  # type: ignore[attr-defined]
+    pictures = {f"{index}.png": png((index, 0, 0)) for index in range(32)}
+    assert (await upload(api, zip_of(pictures))).status_code == 201  # type: ignore[attr-defined]
     return api
+
+
+@pytest.mark.parametrize(
+    ("pictures", "different"),
+    [
+        ({f"{index}.png": png((index, 0, 0)) for index in range(5)}, 5),
+        (dict.fromkeys("abcdefgh" * 5, png()), 1),
+    ],
+)
+async def test_too_few_pictures_that_differ_are_refused_before_a_job_is_made(
+    api: Api, pictures: dict[str, bytes], different: int
+) -> None:
+    equal = {f"{index}{name}": data for index, (name, data) in enumerate(pictures.items())}
+    labels = {"dataset.json": b'{"labels": null}'}
+    assert (await upload(api, zip_of(equal | labels), "few")).status_code == 201  # type: ignore[attr-defined]
+    answer = await api.http.post("/train", json=BODY | {"dataset": "few"})
+    refused(answer, 422, f"holds {different} different pictures", "32 are the least")
+    assert (await api.http.get("/jobs")).json()["items"] == []
 
 
 async def test_a_training_is_queued_and_rung_for(api: Api, redis: Redis) -> None:

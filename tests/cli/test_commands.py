@@ -88,13 +88,14 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     (checkpoint,) = run.glob("checkpoint-*.pt")
     seen = int(checkpoint.stem.split("-")[1])
     assert (run / "model" / "model.safetensors").exists()
-    assert (run / f"fakes{seen // 1000:06d}.png").exists()
+    assert (run / f"fakes{seen:09d}.png").exists()
 
     told(vitgan(*train, "--kimg", 1), "--resume")
     goal = (seen + 64) / 1000
     done = vitgan(*train, "--resume", "--kimg", goal)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert f"resumed at {seen / 1000:g} kimg from {checkpoint.name}" in done.stderr
     assert lines[0]["kimg"] == pytest.approx((seen + 16) / 1000)
     assert lines[-1]["kimg"] >= goal
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +15,17 @@ from model.checkpoint import (
     load_generator,
     save_checkpoint,
     save_model,
+    set_aside,
     write_atomically,
 )
 from model.generator import Generator
+from model.watch import TrainingError, explained
+
+
+def loaded(run: Path) -> dict[str, Any]:
+    found = load_checkpoint(run)
+    assert found is not None
+    return found.state
 
 
 def names(folder: Path) -> list[str]:
@@ -49,7 +59,7 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     for seen in (900, 1000, 20_000):  # by number, not by name
         save_checkpoint(tmp_path, seen, {"images_seen": seen})
     assert names(tmp_path) == ["checkpoint-000000001000.pt", "checkpoint-000000020000.pt"]
-    assert load_checkpoint(tmp_path) == {"images_seen": 20_000}
+    assert loaded(tmp_path) == {"images_seen": 20_000}
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
@@ -58,7 +68,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(tmp_path: Path, sha
     newest = save_checkpoint(tmp_path, 2, {"images_seen": 2, "weights": torch.randn(1000)})
     whole = newest.read_bytes()
     newest.write_bytes(whole[: int(len(whole) * share)])
-    assert load_checkpoint(tmp_path) == {"images_seen": 1}
+    assert loaded(tmp_path) == {"images_seen": 1}
 
 
 def test_one_byte_of_damage_falls_back_to_the_one_before(tmp_path: Path) -> None:
@@ -67,14 +77,78 @@ def test_one_byte_of_damage_falls_back_to_the_one_before(tmp_path: Path) -> None
     whole = newest.read_bytes()
     at = whole.index(torch.full((300,), 2.0).numpy().tobytes())
     newest.write_bytes(whole[: at + 40] + b"\x01" + whole[at + 41 :])  # in the middle of the weights
-    assert load_checkpoint(tmp_path) == {"images_seen": 1}
+    assert loaded(tmp_path) == {"images_seen": 1}
 
 
-def test_without_a_readable_checkpoint_there_is_none(tmp_path: Path) -> None:
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused_by_name_and_reason(tmp_path: Path) -> None:
+    """It must not begin anew: what is there may still be mended, or fetched from a backup."""
     assert load_checkpoint(tmp_path) is None
     for content in (b"", b"\x80", b"\x80\x02", b"}a", b"no checkpoint at all"):
         (tmp_path / "checkpoint-000000000001.pt").write_bytes(content)
-        assert load_checkpoint(tmp_path) is None
+        with pytest.raises(ValueError, match=r"checkpoint-000000000001.pt: File is not a zip file"):
+            load_checkpoint(tmp_path)
+    torch.save([1, 2], tmp_path / "checkpoint-000000000002.pt")
+    with pytest.raises(ValueError, match=r"0002.pt: it is not a checkpoint of a training; .*0001.pt: File"):
+        load_checkpoint(tmp_path)
+
+
+def test_what_was_passed_over_is_named(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, {"images_seen": 1})
+    newest = save_checkpoint(tmp_path, 2, {"images_seen": 2})
+    newest.write_bytes(newest.read_bytes()[:100])
+    found = load_checkpoint(tmp_path)
+    assert found is not None
+    assert found.path.name == "checkpoint-000000000001.pt"
+    ((path, reason),) = found.damaged
+    assert (path, reason) == (newest, "File is not a zip file")
+    assert set_aside(path).name == "damaged-checkpoint-000000000002.pt"
+
+
+def test_lack_of_memory_and_a_file_that_cannot_be_opened_are_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older checkpoint would be taken, and the good one forgotten."""
+    for seen in (1, 2):
+        save_checkpoint(tmp_path, seen, {"images_seen": seen})
+
+    def no_memory(*args: object, **named: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", no_memory)
+        with pytest.raises(RuntimeError, match="can't allocate"):
+            load_checkpoint(tmp_path)
+    (tmp_path / "checkpoint-000000000003.pt").mkdir()
+    with pytest.raises(ValueError, match=r"0003.pt cannot be opened .*move it away"):
+        load_checkpoint(tmp_path)
+
+
+def test_the_checkpoint_just_written_stays(tmp_path: Path) -> None:
+    """Whatever the numbers of the others are."""
+    for seen in (5, 7):
+        save_checkpoint(tmp_path, seen, {"images_seen": seen})
+    written = save_checkpoint(tmp_path, 1, {"images_seen": 1})
+    assert names(tmp_path) == [written.name, "checkpoint-000000000007.pt"]
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path, generator: Generator) -> None:
+    """A real limit of the system: PyTorch and safetensors have other words for it, or none."""
+    save_checkpoint(tmp_path, 1, {"images_seen": 1})
+    state = {"images_seen": 2, "weights": torch.zeros(100_000)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with (
+            pytest.raises(TrainingError, match=r"the disk is full .*the last checkpoint is whole"),
+            explained(),
+        ):
+            save_checkpoint(tmp_path, 2, state)
+        with pytest.raises(TrainingError, match="the disk is full"), explained():
+            save_model(tmp_path / "model", generator, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert loaded(tmp_path) == {"images_seen": 1}
+    assert names(tmp_path / "model") == []
 
 
 def test_a_published_generator_draws_the_same_to_the_bit(tmp_path: Path, generator: Generator) -> None:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import io
+import struct
 import zipfile
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from model import data, source
+from model import decoding, source
 from model.data import Pictures, picture_store
 from model.views import View
 
@@ -19,8 +23,23 @@ Paint = Callable[..., Path]
 
 def load_pictures(source: Path, resolution: int, oversample: int = 1) -> Pictures:
     """As few pictures as a test likes; the cache lies beside the source."""
-    store = picture_store(source, source.parent / f"{source.name}-cache")
-    return Pictures(store.sized(resolution * oversample), resolution, store.skipped, store.labels)
+    store = picture_store(source, resolution * oversample, source.parent / f"{source.name}-cache")
+    return Pictures(store, resolution, store.skipped, store.labels)
+
+
+def png_of(kind: int, depth: int, row: bytes, key: bytes = b"", orientation: int = 0, side: int = 8) -> bytes:
+    """A PNG of equal rows, of a kind and depth that Pillow cannot write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    more = chunk(b"tRNS", key) if key else b""
+    more += chunk(b"eXIf", exif.tobytes()[6:]) if orientation else b""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, depth, kind, 0, 0, 0))
+    pixels = chunk(b"IDAT", compress((b"\0" + row) * 8))
+    return b"\x89PNG\r\n\x1a\n" + head + more + pixels + chunk(b"IEND", b"")
 
 
 def all_of(pictures: Pictures) -> torch.Tensor:
@@ -35,7 +54,7 @@ def test_a_folder_is_read_with_its_subfolders_in_the_order_of_names(tmp_path: Pa
     pictures = load_pictures(tmp_path, 4)
     assert all_of(pictures).shape == (3, 3, 4, 4)
     assert all_of(pictures)[:, :, 0, 0].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
-    assert pictures.skipped == ()
+    assert pictures.skipped == (("notes.txt", "no picture of a known format"),)
 
 
 def test_a_zip_gives_what_its_folder_gives(tmp_path: Path, paint: Paint) -> None:
@@ -121,19 +140,21 @@ def test_unreadable_pictures_are_skipped_with_a_reason(tmp_path: Path, paint: Pa
     assert "no picture" in reasons["fake.jpg"]
 
 
-@pytest.mark.parametrize(("limit", "reason"), [("MAX_PIXELS", "megapixels"), ("MAX_BYTES", "MiB")])
 def test_pictures_over_a_limit_are_skipped(
-    tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch, limit: str, reason: str
+    tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small, large = paint("small.bmp"), paint("large.bmp", size=(30, 30))
-    fits = {"MAX_PIXELS": 64, "MAX_BYTES": small.stat().st_size}
-    monkeypatch.setattr(data, limit, fits[limit])
-    monkeypatch.setattr(source, "MAX_BYTES", fits["MAX_BYTES"])
+    small = paint("small.bmp")
+    paint("large.bmp", size=(30, 30))
+    paint("tiny.png", size=(1, 1))
+    (tmp_path / "huge.png").write_bytes(png_of(2, 8, bytes(3 * 8), side=8001))
+    monkeypatch.setattr(source, "MAX_BYTES", small.stat().st_size)
     pictures = load_pictures(tmp_path, 4)
     assert len(pictures) == 1
-    ((name, why),) = pictures.skipped
-    assert name == large.name
-    assert reason in why
+    reasons = dict(pictures.skipped)
+    assert set(reasons) == {"large.bmp", "huge.png", "tiny.png"}
+    assert "MiB" in reasons["large.bmp"]
+    assert reasons["huge.png"] == "8001x8001 is over 64000000 pixels"
+    assert reasons["tiny.png"] == "1x1 is too small: a side has at least 8 pixels"
 
 
 def test_a_source_without_pictures_is_refused(tmp_path: Path) -> None:
@@ -235,3 +256,131 @@ def test_pictures_are_kept_finer_by_the_oversampling(tmp_path: Path, paint: Pain
     pictures = load_pictures(tmp_path, 8, oversample=4)
     assert all_of(pictures).shape == (1, 3, 32, 32)
     assert pictures.batch(0, 3, 0).shape == (3, 3, 8, 8)
+
+
+GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6  # PNG's kinds
+HALVES = {  # the left half is to be seen through, or white; the right half has this colour
+    "1 bit": (GREY, 1, bytes([0b11110000]), struct.pack(">H", 1), 0),
+    "2 bits": (GREY, 2, bytes([0xFF, 0x55]), struct.pack(">H", 3), 85),
+    "4 bits": (GREY, 4, bytes([0xFF, 0xFF, 0x55, 0x55]), struct.pack(">H", 15), 85),
+    "8 bits": (GREY, 8, bytes([200] * 4 + [85] * 4), struct.pack(">H", 200), 85),
+    "16 bits": (GREY, 16, struct.pack(">8H", *[40000] * 4, *[85 * 257] * 4), struct.pack(">H", 40000), 85),
+    "8 bits and alpha": (GREY_ALPHA, 8, bytes([9, 0] * 4 + [85, 255] * 4), b"", 85),
+    "16 bits and alpha": (GREY_ALPHA, 16, struct.pack(">16H", *[9, 0] * 4, *[85 * 257, 65535] * 4), b"", 85),
+    "colour": (RGB, 8, bytes([1, 2, 3] * 4 + [85] * 12), bytes([0, 1, 0, 2, 0, 3]), 85),
+    "deep colour": (
+        RGB, 16, struct.pack(">24H", *[40000, 257, 514] * 4, *[85 * 257] * 12),
+        struct.pack(">3H", 40000, 257, 514), 85,
+    ),
+    "deep colour and alpha": (
+        RGBA, 16, struct.pack(">32H", *[9, 9, 9, 0] * 4, *[*[85 * 257] * 3, 65535] * 4), b"", 85,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", [0, 2, 6, 8])
+@pytest.mark.parametrize("half", HALVES)
+def test_depth_alpha_and_orientation_in_every_combination(half: str, orientation: int) -> None:
+    kind, depth, row, key, colour = HALVES[half]
+    square = decoding.decode(png_of(kind, depth, row, key, orientation))
+    expected = np.full((8, 8, 3), 255)
+    expected[:, 4:] = colour
+    turns = {0: 0, 2: 0, 6: 3, 8: 1}[orientation]
+    expected = np.rot90(expected[:, ::-1] if orientation == 2 else expected, turns)
+    assert np.array_equal(square, expected)
+
+
+def test_a_deep_tiff_is_turned_and_white_may_be_zero(tmp_path: Path) -> None:
+    deep = np.full((8, 16), 85 * 257, np.uint16)
+    deep[:, 8:] = 0
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(deep).save(buffer, "TIFF", exif=exif)
+    turned = decoding.decode(buffer.getvalue(), crop="pad")
+    assert turned[0, 8].tolist() == [85] * 3
+    assert turned[15, 8].tolist() == [0] * 3
+    buffer = io.BytesIO()
+    Image.fromarray(deep).save(buffer, "TIFF", tiffinfo={262: 0})
+    assert decoding.decode(buffer.getvalue(), crop="pad")[8, [0, 15], 0].tolist() == [170, 255]
+
+
+def test_content_and_not_the_name_says_what_a_picture_is(tmp_path: Path, paint: Paint) -> None:
+    picture = paint("a.png").read_bytes()
+    for name in ("b.jfif", "c", "d.txt", "e.avif"):
+        (tmp_path / name).write_bytes(picture)
+    assert len(load_pictures(tmp_path, 4)) == 5
+
+
+def test_what_nobody_means_by_my_pictures_is_left_out(tmp_path: Path, paint: Paint) -> None:
+    """Hidden folders, and grids that a run in the same folder has drawn."""
+    for name in ("a.png", "run/mine.png", ".Trash/b.png", ".ipynb_checkpoints/a.png", "__MACOSX/._a.png"):
+        paint(name)
+    for name in (
+        "runs/1/fakes000000008.png",
+        "runs/1/reals.png",
+        "runs/1/sub/curves.png",
+        "report/neighbours.png",
+    ):
+        paint(name)
+    for name in ("runs/1/training.json", "report/evaluation.json", "run/training.json"):
+        (tmp_path / name).write_text("{}")
+    store = picture_store(tmp_path, 4, tmp_path / "cache")
+    again = picture_store(tmp_path, 4, tmp_path / "cache")  # which lies inside too
+    assert store.names == ["a.png", "run/mine.png"]
+    assert again.folder == store.folder
+    reasons: dict[str, int] = {}
+    for _, why in store.skipped:
+        reasons[why] = reasons.get(why, 0) + 1
+    assert reasons == {
+        "hidden, or left by a file manager": 3,
+        "written by a training": 4,
+        "written by an evaluation": 1,
+        "no picture of a known format": 2,
+    }
+
+
+def test_whatever_is_wrong_with_one_file_it_alone_is_left_out(
+    tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        paint(name)
+    (tmp_path / "broken-link.png").symlink_to(tmp_path / "nowhere")
+    errors = {
+        "a.png": MemoryError(),
+        "b.png": IndexError("strange"),
+        "c.png": PermissionError(13, "Permission denied"),
+    }
+    read, exact = Path.open, source.Source.read
+
+    def open_(path: Path, *args: Any, **named: Any) -> Any:
+        if path.name == "c.png":
+            raise errors["c.png"]
+        return read(path, *args, **named)
+
+    def strange(self: source.Source, name: str) -> bytes:
+        if name in ("a.png", "b.png"):
+            raise errors[name]
+        return exact(self, name)
+
+    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(source.Source, "read", strange)
+    pictures = load_pictures(tmp_path, 4)
+    assert len(pictures) == 1
+    assert dict(pictures.skipped) == {
+        "a.png": "MemoryError",
+        "b.png": "strange",
+        "c.png": "cannot be read: Permission denied",
+        "broken-link.png": "cannot be read: No such file or directory",
+    }
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_would_unpack_without_a_bound_is_left_out(
+    tmp_path: Path, paint: Paint, method: int
+) -> None:
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.write(paint("a.png"), "a.png")
+        archive.write(paint("b.png"), "b.png", method)
+    pictures = load_pictures(tmp_path / "p.zip", 4)
+    assert pictures.skipped == (("b.png", "packed in an unusual way, use deflate"),)

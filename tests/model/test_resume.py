@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import load_checkpoint, save_checkpoint
+from model.checkpoint import save_checkpoint
 from model.config import Config
 from model.data import Pictures
 from model.trainer import Trainer
+from tests.model.test_checkpoint import loaded
 from tests.model.test_training import leaves
 
 STEPS = """
@@ -32,8 +33,8 @@ folder, steps = Path(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
 case = torch.load(folder.parent / "case.pt", weights_only=True)
 trainer = Trainer(Config.from_dict(case["config"]), seed=3, device=torch.device("cpu"))
-if (state := load_checkpoint(folder)) is not None:
-    trainer.load(state)
+if (found := load_checkpoint(folder)) is not None:
+    trainer.load(found.state)
 pictures = Pictures(case["images"], resolution=16)
 for _ in range(steps):
     trainer.step(pictures)
@@ -70,11 +71,11 @@ def test_stopping_and_going_on_in_a_new_process_changes_no_bit(
     steps(straight, 40)
     steps(broken, 20)
     steps(broken, 20)
-    one, two = (dict(leaves(load_checkpoint(folder))) for folder in (straight, broken))
+    states = [loaded(folder) for folder in (straight, broken)]
+    one, two = (dict(leaves(state)) for state in states)
     assert one["/images_seen"] == 40 * config.training.batch
     assert one == two
-    state = load_checkpoint(straight)
-    assert state is not None
+    state = states[0]
     assert (0.3 < float(state["augment"]["p"]) < 0.7) == (kind == "adaptive")
     assert float(state["augment"]["p"]) != 0.5
     losses = [torch.load(folder / "next.pt", weights_only=True) for folder in (straight, broken)]
@@ -93,8 +94,7 @@ def test_a_checkpoint_holds_all_that_decides_the_next_step(
     random.seed(1)
     np.random.seed(1)
     torch.manual_seed(1)
-    state = load_checkpoint(tmp_path)
-    assert state is not None
+    state = loaded(tmp_path)
     assert {
         "generator",
         "discriminator",

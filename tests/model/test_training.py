@@ -51,9 +51,9 @@ def test_resuming_from_a_checkpoint_is_the_same_to_the_bit(
     save_checkpoint(tmp_path, first.images_seen, first.state())
     torch.manual_seed(99)  # another process: nothing but the file carries over
     second = Trainer(tiny, seed=8, device=CPU)
-    state = load_checkpoint(tmp_path)
-    assert state is not None
-    second.load(state)
+    found = load_checkpoint(tmp_path)
+    assert found is not None
+    second.load(found.state)
     for _ in range(2):
         second.step(noise)
     assert second.images_seen == 16
@@ -171,7 +171,7 @@ def test_train_writes_grids_log_checkpoint_and_model(
     reports: list[Progress] = []
     done = train(tiny, noise, tmp_path, kimg=0.02, seed=4, tick_kimg=0.008, on_progress=reports.append)
     assert done is True
-    for name in ("reals.png", "fakes000000.png"):
+    for name in ("reals.png", "fakes000000008.png", "fakes000000016.png", "fakes000000020.png"):
         with Image.open(tmp_path / name) as grid:
             assert grid.size == (640, 640)  # ten of 16 px, each pixel four wide
     kept = [path.name for path in sorted(tmp_path.glob("checkpoint-*"))]

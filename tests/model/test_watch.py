@@ -216,9 +216,11 @@ def test_a_gpus_lack_of_memory_and_a_quota_are_explained() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(TrainingError, match=r"disk is full \(x\)"), explained():
         raise OSError(errno.EDQUOT, "quota", "x")
+    with pytest.raises(TrainingError, match=r"x cannot be .* \(Stale file handle\); the last"), explained():
+        raise OSError(errno.ESTALE, "Stale file handle", "x")
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), OSError(errno.EACCES, "no"), KeyError("x")])
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("no"), KeyError("x")])
 def test_other_errors_pass_through(error: Exception) -> None:
     with pytest.raises(type(error)) as passed, explained():
         raise error
