@@ -126,7 +126,7 @@ def valkey(folder: Path, port: int, forgets: bool = False) -> None:
     """Run the embedded Valkey until a signal ends it."""
     from cli.valkey import run
 
-    raise typer.Exit(run(folder, port, forgets))
+    run(folder, port, forgets)
 
 
 @app.command()

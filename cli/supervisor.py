@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -240,10 +241,10 @@ def _draw_first(host: str, port: int) -> None:
 
 def _say_keys(host: str, port: int, keys: Path) -> None:
     """The words to ask for a picture; we have no key to ask for one ourselves."""
-    address = _address(host, port)
+    address, file = _address(host, port), shlex.quote(str(keys))
     print(
         f"\n{address}\n"
-        f"  asks for API keys: vitgan keys create --name me --scope generate --file {keys}\n"
+        f"  asks for API keys: vitgan keys create --name me --scope generate --file {file}\n"
         "  curl -d '{\"seed\": 0, \"resolution\": 256}' -H 'Content-Type: application/json' "
         f"-H 'Authorization: Bearer KEY' {address}/generate -o seed0000.png"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
 import subprocess
@@ -28,13 +29,27 @@ def said_by(service: Service) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_everything(tmp_path: Path, number: int) -> None:
     service = Service.start(tmp_path)
-    assert len(service.processes()) >= 8  # up, two Valkeys and their keepers, two workers, the API
+    assert len(service.processes()) >= 6  # up, two Valkeys, two workers, the API
     kept = {name: (tmp_path / "var" / name / "appendonlydir").exists() for name in ("valkey", "valkey-bytes")}
     assert kept == {"valkey": True, "valkey-bytes": False}  # jobs are written down, image bytes are not
     assert service.stop(number) < 10
     assert service.process.returncode == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", service.port)) != 0
+
+
+@pytest.mark.parametrize("name", ["with a space", 'it\'s "new" \\ #1 $HOME {x} %d'])
+def test_any_name_of_a_folder_will_do(tmp_path: Path, name: str) -> None:
+    """Of the data folder, of the one it is started in, and of the file of keys."""
+    folder = tmp_path / name
+    folder.mkdir()
+    keys = folder / "my keys.json"
+    keys.write_text('{"keys": []}')
+    for env in ({}, {"VITGAN_API_KEYS_FILE": str(keys)}):
+        service = Service.start(folder, **env)
+        assert (folder / "var" / "valkey" / "appendonlydir").is_dir()
+        service.stop()
+    assert f"--file {shlex.quote(str(keys))}" in service.said
 
 
 def test_a_signal_during_the_start_stops_it_too(tmp_path: Path) -> None:
