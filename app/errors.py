@@ -31,6 +31,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.metrics import REFUSALS
+from contract.redis_client import refusal
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,16 @@ class Internal(ServiceError):
 REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a few seconds"
 
 
+def redis_detail(error: Exception) -> str:
+    """The sentence about a Redis that does not answer, or answers and refuses: then with its own words."""
+    said = refusal(error)
+    return (
+        f"Redis refuses this service ({said}), so nothing can be queued until that is changed"
+        if said
+        else REDIS_AWAY
+    )
+
+
 REASONS = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method",
     408: "slow_body", 409: "conflict", 413: "too_large", 415: "bad_request", 422: "invalid",
@@ -199,7 +210,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RedisError)
     async def redis_away(request: Request, error: RedisError) -> JSONResponse:
         log.warning("Redis: %s", error)
-        return await refuse(request, Unavailable(REDIS_AWAY, reason="redis_away"))
+        return await refuse(request, Unavailable(redis_detail(error), reason="redis_away"))
 
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:

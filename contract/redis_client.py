@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from redis import Redis
+import ssl
+
+from redis import AuthenticationError, Redis, ResponseError
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthorizationError
 from redis.retry import Retry
 
 COMMAND_SECONDS = 3.0
@@ -19,3 +22,11 @@ def command_client(url: str, decode: bool = True) -> Redis:
         retry=Retry(NoBackoff(), 0),
         health_check_interval=30,
     )
+
+
+def refusal(error: Exception) -> str:
+    """What a Redis that answers has against us, in its own words; empty if it does not answer."""
+    if isinstance(error, (AuthenticationError, AuthorizationError, ResponseError)):
+        return str(error)
+    cause = error.__cause__ or error.__context__
+    return f"no TLS, {cause}" if isinstance(cause, ssl.SSLError) else ""

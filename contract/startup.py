@@ -6,11 +6,13 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from redis import AuthenticationError, Redis, RedisError
 
-from contract.redis_client import command_client
-from contract.settings import SharedSettings, without_password
+from contract.redis_client import command_client, refusal
+from contract.redis_urls import without_password
+from contract.settings import SharedSettings
 
 OLDEST_REDIS = (7, 0)  # its scripts may be refused as a whole when memory is full
 MAX_SKEW_SECONDS = 5.0  # images have deadlines by the clock of the host that asks for them
@@ -39,17 +41,44 @@ def check_folder(folder: Path) -> None:
         ) from None
 
 
-def check_redis(redis: Redis, place: str) -> None:
-    """Raises ``ValueError`` if that Redis answers, but is none that the service can rely on."""
+def check_redis(redis: Redis, place: str) -> str:
+    """Why that Redis does not answer, or nothing if it does.
+
+    Raises ``ValueError`` if it answers, but is none that the service can rely on.
+    """
     try:
         before = time.time()
         seconds, microseconds = redis.time()
         after = time.time()
         info = redis.info()
-    except AuthenticationError:
-        raise ValueError(f"Redis at {place} refuses the password: set VITGAN_REDIS_PASSWORD") from None
-    except RedisError:
-        return
+    except AuthenticationError as error:
+        raise ValueError(
+            f"Redis at {place} refuses the password ({error}): set VITGAN_REDIS_PASSWORD"
+        ) from None
+    except RedisError as error:
+        if said := refusal(error):
+            raise ValueError(f"Redis at {place} refuses us ({said}): see REDIS_URL") from None
+        hint = "; does it speak TLS? redis:// is for one that does not" if "rediss:" in place else ""
+        return f"{error}{hint}"
+    _check_kind(info, place)
+    skew = seconds + microseconds / 1e6 - (before + after) / 2
+    if abs(skew) > MAX_SKEW_SECONDS + (after - before):
+        raise ValueError(
+            f"the clock of Redis at {place} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this "
+            "host's: set both by NTP, images have deadlines"
+        )
+    return ""
+
+
+def _check_kind(info: dict[str, Any], place: str) -> None:
+    """Raises ``ValueError`` if a Redis that says this of itself could lose or refuse what we write."""
+    if info.get("cluster_enabled"):
+        raise ValueError(
+            f"Redis at {place} is a node of a cluster, which parts keys that belong together: give a "
+            "single server"
+        )
+    if info.get("role") == "slave":
+        raise ValueError(f"Redis at {place} is a replica, which takes no orders: give its primary")
     version = str(info["redis_version"])  # which Valkey tells too: the Redis that it is like
     if tuple(map(int, version.split(".")[:2])) < OLDEST_REDIS:
         raise ValueError(f"Redis at {place} is version {version}: 7.0 or newer is needed")
@@ -57,10 +86,4 @@ def check_redis(redis: Redis, place: str) -> None:
         raise ValueError(
             f"Redis at {place} throws jobs away when its memory is full: set its maxmemory-policy to "
             "noeviction"
-        )
-    skew = seconds + microseconds / 1e6 - (before + after) / 2
-    if abs(skew) > MAX_SKEW_SECONDS + (after - before):
-        raise ValueError(
-            f"the clock of Redis at {place} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this "
-            "host's: set both by NTP, images have deadlines"
         )

@@ -70,6 +70,13 @@ def test_a_redis_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
     url = f"redis://:secret@127.0.0.1:{free_port()}/0"
     said = said_by(Service.launch(tmp_path, REDIS_URL=url))
     assert "redis does not answer" in said
+    assert "Connection refused" in said
+    assert "secret" not in said
+
+
+def test_a_redis_that_refuses_is_passed_on(tmp_path: Path, valkey_url: str) -> None:
+    said = said_by(Service.launch(tmp_path, REDIS_URL=valkey_url.replace("redis://", "redis://me:secret@")))
+    assert "refuses the password (invalid username-password pair" in said
     assert "secret" not in said
 
 

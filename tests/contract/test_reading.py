@@ -19,7 +19,7 @@ from worker.settings import WorkerSettings
         (AppSettings, "VITGAN_ALLOW_ANONYMOUS", "perhaps", "is 'perhaps': give true or false"),
         (AppSettings, "VITGAN_CORS_ORIGINS", "a.org", "'a.org' is no origin"),
         (WorkerSettings, "VITGAN_DEVICE", "tpu", "is 'tpu': give cpu or cuda (what trainings run on"),
-        (WorkerSettings, "VITGAN_SLOTS", "", "is '': give a whole number of 1 or more"),
+        (WorkerSettings, "VITGAN_SLOTS", " ", "is ' ': give a whole number of 1 or more"),
         (SharedSettings, "VITGAN_REDIS_URL", "localhost:6379", "is 'localhost:6379': give redis://HOST:6379"),
         (SharedSettings, "REDIS_URL", "http://redis", "VITGAN_REDIS_URL is 'http://redis': give redis://"),
     ],
