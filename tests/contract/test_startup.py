@@ -79,7 +79,10 @@ def test_a_wrong_password_is_refused_and_not_told(guarded: str, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({"cluster-enabled": "yes", "cluster-port": free_port()}, "a node of a cluster"), ({"replicaof": "127.0.0.1 1"}, "a replica")],
+    [
+        ({"cluster-enabled": "yes", "cluster-port": free_port()}, "a node of a cluster"),
+        ({"replicaof": "127.0.0.1 1"}, "a replica"),
+    ],
 )
 def test_a_redis_of_another_kind_is_refused(tmp_path: Path, config: dict[str, str], words: str) -> None:
     with (
