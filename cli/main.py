@@ -123,10 +123,14 @@ def alive(queue: Annotated[Literal["generate", "train"], typer.Argument()]) -> N
 
 @app.command(hidden=True)
 def valkey(folder: Path, port: int, forgets: bool = False) -> None:
-    """Run the embedded Valkey until a signal ends it."""
+    """Run the embedded Valkey until a signal ends it; with a password, if the settings have one."""
     from cli.valkey import run
+    from contract.reading import read_settings
+    from contract.settings import SharedSettings
 
-    run(folder, port, forgets)
+    with Sentences():
+        settings = read_settings(SharedSettings)
+    run(folder, port, forgets, settings.redis_password)
 
 
 @app.command()

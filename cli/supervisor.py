@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import httpx
 from redis import Redis, RedisError
@@ -100,7 +102,9 @@ class _Stop:
 def _data_folder(folder: Path) -> Iterator[None]:
     """The data folder, for this service alone while it runs."""
     try:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "logs").mkdir(mode=0o700, exist_ok=True)
+        (folder / "logs").chmod(0o700)  # of an older version, which let others read it
         lock: IO[bytes] = (folder / "lock").open("wb")
     except OSError as error:
         raise UpError(f"cannot write to {folder}: {error.strerror}, set VITGAN_DATA_DIR") from None
@@ -111,6 +115,11 @@ def _data_folder(folder: Path) -> Iterator[None]:
             raise UpError(
                 f"another `vitgan up` uses {folder.resolve()}: stop it, or set VITGAN_DATA_DIR"
             ) from None
+        if folder.stat().st_mode & 0o005:
+            path = shlex.quote(str(folder))
+            print(
+                f"vitgan up: other users of this machine can read {path}: chmod 700 {path}", file=sys.stderr
+            )
         yield
 
 
@@ -146,10 +155,9 @@ def _start(children: list[Child], host: str, port: int, settings: SharedSettings
     if "redis_url" in settings.model_fields_set:
         url = settings.redis_url
     else:
-        url = _embed("valkey", settings.data_dir / "valkey", children, env, logs)
+        url = _embed("valkey", settings, children, env, logs)
         if settings.bytes_redis_url is None:
-            folder = settings.data_dir / "valkey-bytes"
-            env["VITGAN_BYTES_REDIS_URL"] = _embed("valkey-bytes", folder, children, env, logs, "--forgets")
+            env["VITGAN_BYTES_REDIS_URL"] = _embed("valkey-bytes", settings, children, env, logs, "--forgets")
     env["REDIS_URL"] = url
     redis = command_client(url)
     _await_redis(redis, url, children, stop, READY_SECONDS if children else 5)
@@ -171,12 +179,19 @@ def _next_port(env: dict[str, str]) -> dict[str, str]:
 
 
 def _embed(
-    name: str, folder: Path, children: list[Child], env: dict[str, str], logs: Path, *options: str
+    name: str,
+    settings: SharedSettings,
+    children: list[Child],
+    env: dict[str, str],
+    logs: Path,
+    *options: str,
 ) -> str:
-    """Starts a Valkey of our own; gives its URL."""
-    port = _free_port()
-    children.append(Child(name, ["valkey", str(folder), str(port), *options], env, logs))
-    return f"redis://127.0.0.1:{port}/0"
+    """Starts a Valkey of our own, with a password that others of this machine do not know; gives its URL."""
+    port, given = _free_port(), settings.redis_password
+    password = given.get_secret_value() if given else secrets.token_urlsafe(32)
+    command = ["valkey", str(settings.data_dir / name), str(port), *options]
+    children.append(Child(name, command, env | {"VITGAN_REDIS_PASSWORD": password}, logs))
+    return f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
 
 
 def _await(what: str, ready: Callable[[], bool], children: list[Child], stop: _Stop) -> None:

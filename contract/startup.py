@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import tempfile
 import time
 from pathlib import Path
@@ -28,9 +29,9 @@ def check_start(settings: SharedSettings) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ``ValueError`` if no file can be written there."""
+    """Makes it, for this user alone, if it is not there; raises ``ValueError`` if no file can be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(PROBE)
             file.flush()
@@ -56,7 +57,8 @@ def check_redis(redis: Redis, place: str) -> str:
             f"Redis at {place} refuses the password ({error}): set VITGAN_REDIS_PASSWORD"
         ) from None
     except RedisError as error:
-        if said := refusal(error):
+        cause = error.__cause__ or error.__context__
+        if said := refusal(error) or (f"no TLS, {cause}" if isinstance(cause, ssl.SSLError) else ""):
             raise ValueError(f"Redis at {place} refuses us ({said}): see REDIS_URL") from None
         hint = "; does it speak TLS? redis:// is for one that does not" if "rediss:" in place else ""
         return f"{error}{hint}"

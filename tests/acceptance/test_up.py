@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from redis import AuthenticationError, Redis
 
 from tests.acceptance.conftest import Service
 from tests.conftest import free_port
@@ -50,6 +51,31 @@ def test_any_name_of_a_folder_will_do(tmp_path: Path, name: str) -> None:
         assert (folder / "var" / "valkey" / "appendonlydir").is_dir()
         service.stop()
     assert f"--file {shlex.quote(str(keys))}" in service.said
+
+
+def test_other_users_of_the_machine_are_kept_out(tmp_path: Path) -> None:
+    service = Service.start(tmp_path)
+    try:
+        told = [Path(f"/proc/{pid}/environ").read_bytes() for pid in service.processes()]
+        urls = {word.decode() for words in told for word in words.split(b"\0") if b"REDIS_URL=" in word}
+        ports = {url.partition("@127.0.0.1:")[2] for url in urls}
+        assert len(ports) == 2
+        for port in ports:
+            with Redis.from_url(f"redis://127.0.0.1:{port}") as redis, pytest.raises(AuthenticationError):
+                redis.ping()
+        assert (tmp_path / "var").stat().st_mode & 0o777 == 0o700
+        assert "other users" not in service.said
+        words = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in service.processes())
+        assert all(url.partition("://:")[2].partition("@")[0].encode() not in words for url in urls)
+    finally:
+        service.stop()
+
+
+def test_a_data_folder_that_others_can_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var").chmod(0o755)
+    service = Service.launch(tmp_path, REDIS_URL="redis://127.0.0.1:1/0")
+    assert f"other users of this machine can read {tmp_path / 'var'}: chmod 700" in said_by(service)
 
 
 def test_a_signal_during_the_start_stops_it_too(tmp_path: Path) -> None:
