@@ -22,6 +22,8 @@ from app.browsers import CrossOrigin, SecurityHeaders
 from app.coalesce import Coalescer, Publish
 from app.datasets import sweep_uploads
 from app.events import shared_client
+from app.hosts import Hosts
+from app.listening import allowed_hosts
 from app.measuring import Measuring
 from app.middleware import BodyLimit, RequestId
 from app.openapi import describe_refusals
@@ -48,15 +50,15 @@ class Service(FastAPI):
     """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """From outside: id, measures, headers for browsers, other sites' pages, what FastAPI makes."""
+        """From outside: id, measures, headers for browsers, names, other sites, what FastAPI makes."""
         stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
-        return RequestId(Measuring(SecurityHeaders(stack)))
+        return RequestId(Measuring(SecurityHeaders(Hosts(stack, self.state.hosts))))
 
 
-def create_app(settings: AppSettings | None = None) -> FastAPI:
+def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
     """The application; nothing connects before it starts, and it starts without Redis too.
 
-    Raises ``ValueError`` with a sentence if the file of API keys cannot be read.
+    ``host`` is where it will listen. Raises ``ValueError`` if the file of API keys cannot be read.
     """
     settings = settings or AppSettings()
 
@@ -106,6 +108,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         },
     )  # fmt: skip
     app.state.settings = settings
+    app.state.hosts = allowed_hosts(host, settings)
     app.state.key_ring = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)

@@ -77,7 +77,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
         settings = settings_to_serve(AppSettings, API)
         check_host(host, settings)
         set_up_logs("api", settings)
-        service = create_app(settings)
+        service = create_app(settings, host)
     serve(service, settings, host, port)
 
 
