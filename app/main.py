@@ -80,6 +80,7 @@ def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
             asyncio.create_task(services.replies.read_forever()),
             asyncio.create_task(services.gate.keep_forever()),
             asyncio.create_task(services.fleet.look_forever()),
+            asyncio.create_task(services.fleet.claim_forever(settings)),
             asyncio.create_task(Rescue(services.coalescer, services.fleet.redis).look_forever()),
             asyncio.create_task(reaper.look_forever()),
         ]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import signal
 from dataclasses import dataclass, field, replace
 from typing import Annotated, cast
 
@@ -18,14 +21,19 @@ from app.replies import Replies
 from app.settings import AppSettings
 from contract import keys
 from contract.arithmetic import PORTABLE
+from contract.claim import claim
 from contract.jobs import JobStore
 from contract.models import ModelLibrary, PublishedModel
 from contract.presence import alive, kinds, other_versions
 from contract.promotion import Promotion
 from contract.queue import GENERATE, QUEUES, TRAIN, image_queue
+from contract.redis_urls import without_password
 from contract.versions import TOGETHER
 
+log = logging.getLogger(__name__)
+
 LOOK_SECONDS = 1.0
+CLAIM_SECONDS = 5.0
 
 
 @dataclass
@@ -82,6 +90,21 @@ class Fleet:
         while True:
             await asyncio.to_thread(self.look)
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def claim_forever(self, settings: AppSettings) -> None:
+        """Tells Redis again and again whose jobs it keeps; ends this process if they are another's."""
+        while True:
+            try:
+                await asyncio.to_thread(
+                    claim, self.redis, settings.data_dir, without_password(settings.redis_url)
+                )
+            except ValueError as error:
+                log.critical("this API ends: %s", error)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            except RedisError as error:
+                log.debug("Redis cannot be told whose jobs it keeps: %s", error)
+            await asyncio.sleep(CLAIM_SECONDS)
 
 
 @dataclass(frozen=True)

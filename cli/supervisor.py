@@ -29,6 +29,7 @@ from app.listening import check_host
 from app.settings import AppSettings
 from cli.children import Child
 from cli.settings import tell_unknown
+from contract.claim import claim
 from contract.presence import alive
 from contract.queue import GENERATE, TRAIN
 from contract.reading import read_settings
@@ -161,6 +162,10 @@ def _start(children: list[Child], host: str, port: int, settings: SharedSettings
     env["REDIS_URL"] = url
     redis = command_client(url)
     _await_redis(redis, url, children, stop, READY_SECONDS if children else 5)
+    try:
+        claim(redis, settings.data_dir, without_password(url))
+    except ValueError as error:
+        raise UpError(str(error)) from None
     for name, command, own in (
         ("image-worker", ["worker"], {}),
         ("training-worker", ["trainer"], _next_port(env)),

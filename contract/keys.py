@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contract.versions import TOGETHER
 
+FOLDER = "vitgan:folder"  # string: id of the data folder that this Redis serves, and where it is
 JOBS = "vitgan:jobs"  # zset: id -> time of creation
 JOBS_RUNNING = "vitgan:jobs:running"  # zset: id -> end of its lease
 JOBS_ENDED = "vitgan:jobs:ended"  # zset: id -> time of its end

@@ -11,6 +11,7 @@ from typing import Any
 
 from redis import AuthenticationError, Redis, RedisError
 
+from contract.claim import claim
 from contract.redis_client import command_client, refusal
 from contract.redis_urls import without_password
 from contract.settings import SharedSettings
@@ -24,8 +25,10 @@ def check_start(settings: SharedSettings) -> None:
     """Raises ``ValueError`` with a sentence if the service cannot work here; Redis may be away."""
     check_folder(settings.data_dir)
     for url in dict.fromkeys([settings.redis_url, settings.bytes_url]):
+        place = without_password(url)
         with command_client(url) as redis:
-            check_redis(redis, without_password(url))
+            if not check_redis(redis, place) and url == settings.redis_url:
+                claim(redis, settings.data_dir, place)
 
 
 def check_folder(folder: Path) -> None:
