@@ -28,6 +28,7 @@ from app.measuring import Measuring
 from app.middleware import BodyLimit, RequestId
 from app.openapi import describe_refusals
 from app.queries import each_once
+from app.reader import Reader
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
@@ -147,6 +148,7 @@ def make_services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
         promotion=Promotion(settings.promoted_file, settings.default_model),
+        reader=Reader(),
         jobs=JobStore(commands),
         events=shared_client(settings.redis_url),
         celery=celery,

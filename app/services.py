@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 
 from celery import Celery
 from fastapi import Depends, Request
@@ -17,18 +18,21 @@ from redis.asyncio import Redis as AsyncRedis
 from app.admission import Gate
 from app.coalesce import Coalescer
 from app.errors import REDIS_AWAY, NotFound, Unavailable, redis_detail
+from app.reader import Reader, StalledError
 from app.replies import Replies
 from app.settings import AppSettings
 from contract import keys
 from contract.arithmetic import PORTABLE
 from contract.claim import claim
 from contract.jobs import JobStore
-from contract.models import ModelLibrary, PublishedModel
+from contract.models import ModelLibrary, PublishedModel, SkippedModel
 from contract.presence import alive, kinds, other_versions
 from contract.promotion import Promotion
 from contract.queue import GENERATE, QUEUES, TRAIN, image_queue
 from contract.redis_urls import without_password
 from contract.versions import TOGETHER
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +118,7 @@ class Services:
     settings: AppSettings
     library: ModelLibrary
     promotion: Promotion
+    reader: Reader  # of both
     jobs: JobStore
     events: AsyncRedis  # what readers of jobs' events look through
     celery: Celery
@@ -127,12 +132,33 @@ class Services:
 
         It is drawn with that kind of arithmetic, or with the service's choice.
         """
-        wanted = self.promotion.name if name == "default" else name
+        wanted = self.default_model() if name == "default" else name
         try:
-            return replace(self.library.get(wanted), arithmetic=arithmetic or self.fleet.arithmetic)
+            found = self.read(("model", wanted), lambda: self.library.get(wanted))
+            return replace(found, arithmetic=arithmetic or self.fleet.arithmetic)
         except KeyError:
             which = repr(wanted) if wanted == name else f"{wanted!r}, which `default` names"
             raise NotFound(f"there is no model {which}: GET /models lists what there is") from None
+
+    def models(self) -> tuple[list[PublishedModel], list[SkippedModel]]:
+        """All models, and the folders that were passed over."""
+        return self.read("models", self.library.scan)
+
+    def default_model(self) -> str:
+        """The name that ``default`` stands for."""
+        return self.read("promoted", lambda: self.promotion.name)
+
+    def read(self, what: Hashable, look: Callable[[], T]) -> T:
+        """What ``look`` finds in the shared folders; raises ``Unavailable`` if they do not answer."""
+        try:
+            return self.reader.ask(what, look)
+        except StalledError:
+            raise Unavailable("the folder of models does not answer: try again", reason="other") from None
+        except OSError as error:
+            log.error("the folder of models cannot be read: %s", error)
+            raise Unavailable(
+                f"the folder of models cannot be read ({error.strerror}): try again", reason="other"
+            ) from None
 
     def require_fleet(self, arithmetic: str) -> None:
         """Raises ``Unavailable`` if images cannot be drawn now with that kind of arithmetic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from fastapi.responses import FileResponse
 from prometheus_client.exposition import choose_encoder
 
 from app import gauges
+from app.errors import ServiceError
 from app.services import Use
 from contract.instruments import REGISTRIES
 from contract.metrics import API
+from contract.models import SkippedModel
 from contract.queue import GENERATE, TRAIN
 from contract.versions import TOGETHER
 
@@ -34,6 +37,7 @@ def healthz() -> dict[str, str]:
 def readyz(response: Response, use: Use) -> dict[str, Any]:
     """Redis and an image worker answer; a missing training worker is told, but only trainings wait.
 
+    Models that cannot be read are told, too, and others are drawn with.
     Workers of another version are told and not asked: docs/operations.md.
     """
     use.fleet.look()
@@ -41,6 +45,9 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
     if missing:
         response.status_code = 503
         response.headers["Retry-After"] = "2"
+    skipped: list[SkippedModel] = []
+    with contextlib.suppress(ServiceError):
+        skipped = use.models()[1]
     return {
         "status": "missing" if missing else "ready",
         "missing": missing,
@@ -48,6 +55,7 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
         "image_workers": use.fleet.workers.get(GENERATE, 0),
         "arithmetic": use.fleet.kinds,
         "training_workers": use.fleet.workers.get(TRAIN, 0),
+        "skipped_models": [vars(one) for one in skipped],
         "version": TOGETHER,
         "other_versions": use.fleet.others,
     }
