@@ -25,7 +25,7 @@ from app.events import shared_client
 from app.hosts import Hosts
 from app.listening import allowed_hosts
 from app.measuring import Measuring
-from app.middleware import BodyLimit, RequestId
+from app.middleware import BodyLimit, Ending, RequestId
 from app.openapi import describe_refusals
 from app.queries import each_once
 from app.reader import Reader
@@ -51,9 +51,9 @@ class Service(FastAPI):
     """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """From outside: id, measures, headers for browsers, names, other sites, what FastAPI makes."""
+        """From outside: id, measures, headers for browsers, stops, names, sites, what FastAPI makes."""
         stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
-        return RequestId(Measuring(SecurityHeaders(Hosts(stack, self.state.hosts))))
+        return RequestId(Measuring(SecurityHeaders(Ending(Hosts(stack, self.state.hosts)))))
 
 
 def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
