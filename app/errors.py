@@ -27,6 +27,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis import RedisError
+from redis.exceptions import OutOfMemoryError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -151,9 +152,16 @@ class Internal(ServiceError):
 
 REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a few seconds"
 
+REDIS_FULL = (
+    "the memory of Redis is full, so nothing new is taken: what is there goes on and makes room as it ends, "
+    "try again later"
+)
+
 
 def redis_detail(error: Exception) -> str:
     """The sentence about a Redis that does not answer, or answers and refuses: then with its own words."""
+    if isinstance(error, OutOfMemoryError):
+        return REDIS_FULL
     said = refusal(error)
     return (
         f"Redis refuses this service ({said}), so nothing can be queued until that is changed"

@@ -11,7 +11,8 @@ from app.admission import seconds_until
 from app.auth import Client
 from app.errors import Conflict, QuotaUsed, Unavailable
 from app.services import Services
-from contract.jobs import Job, NameTakenError, QueueFullError, QuotaUsedError
+from contract.job_machine import MOST_BYTES
+from contract.jobs import Job, NameTakenError, QueueFullError, QuotaUsedError, RecordsFullError
 from contract.messages import DrawRequest, TrainRequest
 from contract.queue import DOORBELLS
 
@@ -42,6 +43,12 @@ def queue_job(
         raise QuotaUsed(
             f"this key may have {client.max_jobs} unfinished jobs: wait for one, or cancel it",
             retry_after=_soon(use),
+            reason="quota_jobs",
+        ) from None
+    except RecordsFullError:
+        raise QuotaUsed(
+            f"what is kept of this key's jobs takes {MOST_BYTES // 2**20} MiB: wait until some have ended, "
+            "or cancel some",
             reason="quota_jobs",
         ) from None
     log.info("job %s is queued: %s", job_id, request.KIND)

@@ -130,7 +130,7 @@ def valkey(folder: Path, port: int, forgets: bool = False) -> None:
 
     with Sentences():
         settings = read_settings(SharedSettings)
-    run(folder, port, forgets, settings.redis_password)
+    run(folder, port, forgets, settings)
 
 
 @app.command()

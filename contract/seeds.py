@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 MAX_SEED = 2**32 - 1  # StyleGAN's: what RandomState takes
 
@@ -20,6 +21,17 @@ def parse_seeds(text: str) -> list[int]:
 def count_seeds(text: str) -> int:
     """How many they are, without making the list."""
     return sum(last - first + 1 for first, last in _ranges(text))
+
+
+def written(seeds: Sequence[int]) -> str:
+    """The same seeds in the same order, as short as they can be: ``0-15,20``."""
+    parts: list[list[int]] = []
+    for seed in seeds:
+        if parts and seed == parts[-1][1] + 1:
+            parts[-1][1] = seed
+        else:
+            parts.append([seed, seed])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
 def _ranges(text: str) -> list[tuple[int, int]]:

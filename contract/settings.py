@@ -44,6 +44,12 @@ class SharedSettings(BaseSettings):
         None,
         description="another one without persistence, for image bytes on their way; redis_url if not given",
     )
+    valkey_bytes: int = Field(
+        512 * 2**20,
+        ge=16 * 2**20,
+        description="memory of each of the two Valkeys that `vitgan up` starts; when it is full, new jobs "
+        "and images are refused",
+    )
     data_dir: Path = Field(
         Path("var"), description="folder shared by all processes: datasets, runs and trained models"
     )
