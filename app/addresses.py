@@ -9,13 +9,32 @@ from concurrent.futures import Executor
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Their last 32 bits are an IPv4 address: RFC 6052 (translated), RFC 4291 (compatible, no longer used).
-ENDING_IN_IPV4 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
-LOCAL_TRANSLATION = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215: each network has its own
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+GLOBAL = ipaddress.ip_network("2000::/3")  # what IANA gives to the Internet: all else of IPv6 is not global
+ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: such a half of an interface's id, then an IPv4 address
+
+# Parts of the Internet's address space that lead to something near the sender, or nowhere (IANA's registries
+# of special addresses). The ipaddress of this Python may count some of them as global.
+SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24",
+            "2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20",
+        ),
+    )
+)  # fmt: skip
 
 
 class AddressRefusedError(Exception):
-    """Leads into a private network, to this machine, or to nobody in particular."""
+    """Leads into a private network, to this machine, or to nobody in particular: where, its text leaves out.
+
+    Whoever may name a host must not learn by it what addresses our network has.
+    """
+
+    def __init__(self, host: str, address: Address) -> None:
+        super().__init__(f"{host} leads to what is no public address")
+        self.address = address  # for the log
 
 
 async def addresses_of(
@@ -29,7 +48,7 @@ async def addresses_of(
     addresses = await loop.run_in_executor(executor, look_up, host, port)
     for address in addresses:
         if not (allow_private or is_public(address)):
-            raise AddressRefusedError(f"{host} is at {address}, which is no public address")
+            raise AddressRefusedError(host, address)
     return addresses
 
 
@@ -44,13 +63,20 @@ def is_public(address: Address) -> bool:
     inner = embedded(address)
     if inner is not None:
         return is_public(inner)
-    return address.is_global and not address.is_multicast and address not in LOCAL_TRANSLATION
+    if isinstance(address, ipaddress.IPv6Address) and (address not in GLOBAL or _is_isatap(address)):
+        return False
+    special = any(address in network for network in SPECIAL if network.version == address.version)
+    return address.is_global and not address.is_multicast and not special
 
 
 def embedded(address: Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address that an IPv6 one leads to by translation or a tunnel."""
     if not isinstance(address, ipaddress.IPv6Address):
         return None
-    if any(address in network for network in ENDING_IN_IPV4):
+    if address in TRANSLATED:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour
+
+
+def _is_isatap(address: ipaddress.IPv6Address) -> bool:
+    return int(address) >> 32 & 0xFFFF_FFFF in ISATAP

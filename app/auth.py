@@ -63,14 +63,15 @@ ANONYMOUS = Client(NOBODY, NOBODY, frozenset(Scope))  # sees all, too
 class KeyRing:
     """The keys of a file, read again whenever it changes.
 
-    Raises ``ValueError`` if the file cannot be read at first. Later a file that is broken or gone is logged,
-    and the keys that were read before stay: a slip of an editor must neither open nor close the service.
+    Raises ``ValueError`` if the file cannot be read at first. Later a file that is broken or gone is logged
+    once, and the keys that were read before stay: a slip of an editor must neither open nor close the
+    service. It is read again with each request until that works: a key may have been revoked in it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen = _stamp(path)
-        self._keys = {key.id: key for key in read_keys(path)}
+        self._problem = ""  # the one that was logged last
+        self._read()
 
     def client(self, key: str) -> Client | None:
         """Whose key that is; None if it is nobody's."""
@@ -82,23 +83,29 @@ class KeyRing:
         return _client(kept) if kept and equal else None
 
     def _look(self) -> None:
-        stamp = _stamp(self.path)
-        if stamp == self._seen:
+        if _stamp(self.path) == self._stamp:
             return
-        self._seen = stamp
         try:
-            self._keys = {key.id: key for key in read_keys(self.path)}
+            self._read()
+            self._problem = ""
         except ValueError as error:
-            log.error("%s; the keys read before stay valid", error)
+            if str(error) != self._problem:
+                log.error("%s; the keys read before stay valid", error)
+            self._problem = str(error)
+
+    def _read(self) -> None:
+        stamp = _stamp(self.path)  # before the keys: what is written meanwhile is read the next time
+        self._keys = {key.id: key for key in read_keys(self.path)}
+        self._stamp = stamp  # and only if they could be read
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
     """What changes whenever the file does."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def _client(key: ApiKey) -> Client:

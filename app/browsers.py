@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -99,7 +100,8 @@ class CrossOrigin(Around):
             await self.app(scope, receive, send_open)
         elif self._is_foreign(scope):
             detail = (
-                "pages of other sites may change nothing here: the setting VITGAN_CORS_ORIGINS names sites"
+                "pages of other sites may change nothing here: the setting VITGAN_CORS_ORIGINS names "
+                "sites, and a proxy must pass on the Host header"
             )
             answer = problem(Forbidden.status, Forbidden.title, detail, Request(scope))
             await answer(scope, receive, send)
@@ -107,10 +109,27 @@ class CrossOrigin(Around):
             await self.others(scope, receive, send)
 
     def _is_foreign(self, scope: Scope) -> bool:
-        """Whether a page of a site that is not named sends what may change something, as its browser says."""
+        """Whether a page of a site that is not named sends what may change something, as its browser says.
+
+        Where the service is reached by plain HTTP, browsers leave Sec-Fetch-Site out: then Origin or Referer
+        must name this host. Programs send none of the three.
+        """
         headers = Headers(scope=scope)
-        return (
-            scope["method"] not in ("GET", "HEAD", "OPTIONS")
-            and headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
-            and not {"*", headers.get("origin")} & set(self.origins)
-        )
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") or {"*", headers.get("origin")} & set(self.origins):
+            return False
+        if said := headers.get("sec-fetch-site"):
+            return said not in ("same-origin", "none")
+        page = headers.get("origin") or headers.get("referer")
+        return page is not None and not is_same_host(page, headers.get("host", ""))
+
+
+def is_same_host(page: str, host: str) -> bool:
+    """Whether a page, known by its origin or URL, comes from that Host."""
+    try:
+        theirs = urlsplit(page)
+        ours = urlsplit(f"//{host}")
+        default = {"http": 80, "https": 443}.get(theirs.scheme)
+        same_port = (theirs.port or default) == (ours.port or default)
+        return bool(theirs.hostname) and theirs.hostname == ours.hostname and same_port
+    except ValueError:
+        return False

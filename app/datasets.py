@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import shutil
 import time
 import uuid
 import zipfile
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from app.archives import MAX_NAMED, keep_pictures
 from app.errors import Conflict, InvalidRequest, NotFound, short
 from app.settings import AppSettings
+from contract.files import read_regular
 from contract.leftovers import sweep
 from contract.pictures import MIN_PICTURES, label_files
 
+log = logging.getLogger(__name__)
+
+MAX_INFO = 2**20  # bytes of info.json
 UPLOAD = "upload"  # in a dataset's folder: which upload it came with
 
 
@@ -62,8 +69,19 @@ def read_dataset(name: str, settings: AppSettings) -> dict[str, Any]:
     """What is known of a dataset; raises ``NotFound``. Only names that are listed are looked up."""
     if name not in dataset_names(settings):
         raise NotFound(f"dataset {short(name)!r} does not exist: GET /datasets lists all datasets")
-    info: dict[str, Any] = json.loads((settings.datasets_dir / name / "info.json").read_text())
+    try:
+        info: dict[str, Any] = json.loads(read_regular(settings.datasets_dir / name / "info.json", MAX_INFO))
+    except (OSError, ValueError, RecursionError) as error:
+        log.error("dataset %s cannot be read: %s", name, error)
+        raise NotFound(f"dataset {name!r} cannot be read: the service's log says why") from None
     return info
+
+
+def read_datasets(names: list[str], settings: AppSettings) -> Iterator[dict[str, Any]]:
+    """What is known of those datasets; one that cannot be read is passed over."""
+    for name in names:
+        with contextlib.suppress(NotFound):
+            yield read_dataset(name, settings)
 
 
 def check_trainable(name: str, settings: AppSettings) -> None:

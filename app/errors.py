@@ -29,10 +29,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis import RedisError
+from redis.exceptions import OutOfMemoryError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.metrics import REFUSALS
+from contract.redis_client import refusal
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +171,23 @@ NOT_JSON = UnsupportedType(
 )
 REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a few seconds"
 
+REDIS_FULL = (
+    "the memory of Redis is full, so nothing new is taken: what is there goes on and makes room as it ends, "
+    "try again later"
+)
+
+
+def redis_detail(error: Exception) -> str:
+    """The sentence about a Redis that does not answer, or answers and refuses: then with its own words."""
+    if isinstance(error, OutOfMemoryError):
+        return REDIS_FULL
+    said = refusal(error)
+    return (
+        f"Redis refuses this service ({said}), so nothing can be queued until that is changed"
+        if said
+        else REDIS_AWAY
+    )
+
 
 REASONS = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method",
@@ -236,7 +255,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RedisError)
     async def redis_away(request: Request, error: RedisError) -> JSONResponse:
         log.warning("Redis: %s", error)
-        return await refuse(request, Unavailable(REDIS_AWAY, reason="redis_away"))
+        return await refuse(request, Unavailable(redis_detail(error), reason="redis_away"))
 
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:

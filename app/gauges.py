@@ -9,10 +9,12 @@ from typing import Any
 
 from redis import Redis, RedisError
 
+from app.errors import ServiceError
 from app.services import Services
 from contract.census import Census, census
 from contract.instruments import UNKNOWN, gauge
 from contract.metrics import KINDS, MOST_MODELS, QUEUES
+from contract.models import PublishedModel
 
 GATHERING = gauge("vitgan_gathering_images")
 ORDERS_OPEN = gauge("vitgan_orders_open")
@@ -106,7 +108,9 @@ def _look_at_disk(use: Services) -> None:
 
 
 def _look_at_models(use: Services) -> None:
-    models = use.library.list()
+    models: list[PublishedModel] = []
+    with contextlib.suppress(ServiceError):
+        models = use.models()[0]
     MODELS.set(len(models))
     MODEL_INFO.clear()
     for model in models[:MOST_MODELS]:

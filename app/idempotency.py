@@ -3,7 +3,7 @@
 The first request under a key settles what was left open: the random seed, the model's digest, the id of the
 job or upload. Later ones with the same body get the same, whether the first one is still under way, was cut
 off or is long done: they give the same bytes or the same job. Keys belong to the client that sent them and
-are kept for 24 hours.
+are kept for 24 hours, the newest ``MOST_KEYS`` of a client.
 """
 
 from __future__ import annotations
@@ -24,6 +24,25 @@ from contract import keys
 from contract.models import PublishedModel
 
 KEPT_SECONDS = 24 * 3600
+MOST_KEYS = 20_000
+
+# Keeps what the first request under a key has settled, and gives what an earlier one has.
+# KEYS: the key, all keys of its client. ARGV: what is settled, seconds, the most keys.
+_SETTLE = """
+local kept = redis.call('GET', KEYS[1])
+if kept then return kept end
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('ZADD', KEYS[2], now, KEYS[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2])
+for _, old in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1 - ARGV[3])) do
+  redis.call('DEL', old)
+  redis.call('ZREM', KEYS[2], old)
+end
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return false
+"""
 
 
 class Settled(BaseModel):
@@ -59,9 +78,11 @@ class Repeats:
         if self.key is None:
             return ours
         kept = keys.idempotency(self.client, hashlib.sha256(self.key.encode()).hexdigest())
-        if redis.set(kept, ours.model_dump_json(), nx=True, ex=KEPT_SECONDS):
+        args = [ours.model_dump_json(), str(KEPT_SECONDS), str(MOST_KEYS)]
+        earlier = redis.eval(_SETTLE, 2, kept, keys.idempotency_of(self.client), *args)
+        if earlier is None:
             return ours
-        first = Settled.model_validate_json(cast("str", redis.get(kept)) or ours.model_dump_json())
+        first = Settled.model_validate_json(cast("str", earlier))
         if first.fingerprint != fingerprint:
             raise InvalidRequest("Idempotency-Key: it came with another request before, use a new key")
         return first

@@ -20,6 +20,10 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from contract.files import read_regular
+
+MAX_BYTES = 16 * 2**20  # of the file
+
 
 class Scope(StrEnum):
     """What a key is good for."""
@@ -82,7 +86,7 @@ def new_key(
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
     """The keys of the file; raises ``ValueError`` with a sentence if it cannot be read or is no such file."""
     try:
-        return KeyFile.model_validate_json(path.read_bytes()).keys
+        return KeyFile.model_validate_json(read_regular(path, MAX_BYTES)).keys
     except OSError as error:
         raise ValueError(
             f"cannot read the API keys of {path} ({error.strerror}): `vitgan keys create` makes such a file"

@@ -18,6 +18,16 @@ def check_host(host: str, settings: AppSettings) -> None:
     )
 
 
+def allowed_hosts(host: str, settings: AppSettings) -> tuple[str, ...] | None:
+    """Under which names the service may be asked besides this machine's own; None: under all.
+
+    On an address of this machine alone without keys, pages of other names must not get in by DNS rebinding.
+    """
+    if settings.allowed_hosts or (is_own(host) and not settings.api_keys_file):
+        return settings.allowed_hosts
+    return None
+
+
 def is_own(host: str) -> bool:
     """Whether only this machine can reach that address; a name other than localhost may lead anywhere."""
     try:

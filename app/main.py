@@ -22,10 +22,13 @@ from app.browsers import CrossOrigin, SecurityHeaders
 from app.coalesce import Coalescer, Publish
 from app.datasets import sweep_uploads
 from app.events import shared_client
+from app.hosts import Hosts
+from app.listening import allowed_hosts
 from app.measuring import Measuring
-from app.middleware import BodyLimit, RequestId
+from app.middleware import BodyLimit, Ending, RequestId
 from app.openapi import describe_refusals
 from app.queries import known_once, known_once_by_known
+from app.reader import Reader
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
@@ -49,15 +52,15 @@ class Service(FastAPI):
     """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """From outside: id, measures, headers for browsers, compression, other sites, what FastAPI makes."""
+        """From outside: id, measures, headers for browsers, stops, names, compression, sites, FastAPI."""
         stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
-        return RequestId(Measuring(SecurityHeaders(Texts(stack))))
+        return RequestId(Measuring(SecurityHeaders(Ending(Hosts(Texts(stack), self.state.hosts)))))
 
 
-def create_app(settings: AppSettings | None = None) -> FastAPI:
+def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
     """The application; nothing connects before it starts, and it starts without Redis too.
 
-    Raises ``ValueError`` with a sentence if the file of API keys cannot be read.
+    ``host`` is where it will listen. Raises ``ValueError`` if the file of API keys cannot be read.
     """
     settings = settings or AppSettings()
 
@@ -79,6 +82,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
             asyncio.create_task(services.replies.read_forever()),
             asyncio.create_task(services.gate.keep_forever()),
             asyncio.create_task(services.fleet.look_forever()),
+            asyncio.create_task(services.fleet.claim_forever(settings)),
             asyncio.create_task(Rescue(services.coalescer, services.fleet.redis).look_forever()),
             asyncio.create_task(reaper.look_forever()),
         ]
@@ -107,6 +111,7 @@ def create_app(settings: AppSettings | None = None) -> FastAPI:
         },
     )  # fmt: skip
     app.state.settings = settings
+    app.state.hosts = allowed_hosts(host, settings)
     app.state.key_ring = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
@@ -146,6 +151,7 @@ def make_services(
         settings=settings,
         library=ModelLibrary(settings.shipped_models_dir, settings.trained_models_dir),
         promotion=Promotion(settings.promoted_file, settings.default_model),
+        reader=Reader(),
         jobs=JobStore(commands),
         events=shared_client(settings.redis_url),
         celery=celery,

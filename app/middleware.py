@@ -7,10 +7,11 @@ import re
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.asgi import Around
-from app.errors import BadRequest, TooLarge, TooSlow
+from app.errors import BadRequest, TooLarge, TooSlow, Unavailable, problem
 from app.settings import AppSettings
 
 JSON_BYTES = 256 * 1024  # ten thousand seeds of ten digits are 120 KB
@@ -35,6 +36,29 @@ class RequestId(Around):
             await send(message)
 
         await self.app(scope, receive, send_with_id)
+
+
+class Ending(Around):
+    """Refuses what has no answer yet when the service stops; uvicorn cancels it, and would answer 500."""
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, of a request."""
+        begun = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noted)
+        except asyncio.CancelledError:
+            if begun:
+                raise
+            error = Unavailable("the service stops: try again in a few seconds", reason="stopping")
+            answer = problem(error.status, error.title, error.detail, Request(scope), reason=error.reason)
+            answer.headers.update(error.headers)
+            await answer(scope, receive, send)
 
 
 class BodyLimit(Around):

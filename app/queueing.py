@@ -11,7 +11,16 @@ from app.admission import seconds_until
 from app.auth import Client
 from app.errors import Conflict, QuotaUsed, Unavailable
 from app.services import Services
-from contract.jobs import ANONYMOUS, Job, NameTakenError, PixelsUsedError, QueueFullError, QuotaUsedError
+from contract.job_machine import MOST_BYTES
+from contract.jobs import (
+    ANONYMOUS,
+    Job,
+    NameTakenError,
+    PixelsUsedError,
+    QueueFullError,
+    QuotaUsedError,
+    RecordsFullError,
+)  # fmt: skip
 from contract.messages import DrawRequest, TrainRequest
 from contract.queue import DOORBELLS
 
@@ -53,6 +62,13 @@ def queue_job(
             "for one of them, cancel one, or ask for less",
             retry_after=_soon(use),
             reason="quota_job_pixels",
+        ) from None
+    except RecordsFullError:
+        raise QuotaUsed(
+            f"the records of one client's jobs take at most {MOST_BYTES // 2**20} MiB, and this one would be "
+            "too large: wait until some have ended, or cancel some",
+            retry_after=_soon(use),
+            reason="quota_jobs",
         ) from None
     log.info("job %s is queued: %s", job_id, request.KIND)
     ring(request.KIND, job_id, use)

@@ -45,6 +45,8 @@ class Reaper:
                 RUNG_AGAIN.inc()
                 self.celery.send_task(DOORBELLS[kind], (job_id,), queue=self.fleet.job_queue(kind))
         self.jobs.forget()
+        if trimmed := self.jobs.trim():
+            log.info("%d old jobs of owners with many are forgotten", len(trimmed))
 
     def _too_few(self, kind: str) -> bool:
         """Whether fewer messages than jobs wait; where workers are only busy, no more are piled up."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import socket
 import struct
 import termios
@@ -13,7 +14,8 @@ from http import HTTPStatus
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.browsers import SecurityHeaders
 from app.errors import PROBLEM_JSON, REASONS
@@ -27,6 +29,7 @@ BODY_CREDIT = 8  # bytes of chunks' lengths, extensions and trailers that each b
 
 def serve(app: FastAPI, settings: AppSettings, host: str, port: int) -> None:
     """Listens until a signal ends it."""
+    logging.getLogger("uvicorn.error").addFilter(_in_a_line)
     uvicorn.run(
         app,
         host=host,
@@ -38,6 +41,14 @@ def serve(app: FastAPI, settings: AppSettings, host: str, port: int) -> None:
         log_config=None,  # its lines are logged as all others are
         timeout_graceful_shutdown=3,
     )
+
+
+def _in_a_line(record: logging.LogRecord) -> bool:
+    """An answer that the stopping service has cut off is told in a line: no traceback says more of it."""
+    if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+        record.msg, record.args, record.exc_info = "an answer was cut off: the service stops", (), None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def protocol(settings: AppSettings) -> type[HttpToolsProtocol]:
@@ -66,6 +77,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None  # the request that is, or was answered last
     _in_head = False
     _body_bytes = 0  # of the slice that is parsed
     _overhead = 0  # bytes of the head, or of the body's framing, less what the body has earned
@@ -82,9 +94,16 @@ class PatientProtocol(HttpToolsProtocol):
         """Nothing is waited for any more."""
         super().connection_lost(exc)
         self._unparsed.clear()
+        if self._answering:  # uvicorn tells the request that came last, which may wait for its turn
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         for timer in (self._head_timer, self._stall_timer):
             if timer:
                 timer.cancel()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         """The first byte of a head."""
@@ -211,7 +230,8 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answers in the application's place, unless an answer is on its way, and closes."""
-        if not (self.cycle and self.cycle.response_started and not self.cycle.response_complete):
+        one = self._answering
+        if not (one and one.response_started and not one.response_complete):
             self.transport.write(_problem(status, detail))
         self._end()
 

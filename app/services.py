@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import re
+import signal
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 
 from celery import Celery
 from fastapi import Depends, Request
@@ -14,19 +18,27 @@ from redis.asyncio import Redis as AsyncRedis
 
 from app.admission import Gate
 from app.coalesce import Coalescer
-from app.errors import REDIS_AWAY, NotFound, Unavailable, short
+from app.errors import REDIS_AWAY, NotFound, Unavailable, redis_detail, short
+from app.reader import Reader, StalledError
 from app.replies import Replies
 from app.settings import AppSettings
 from contract import keys
 from contract.arithmetic import PATTERN, PORTABLE
+from contract.claim import claim
 from contract.jobs import JobStore
-from contract.models import ModelLibrary, PublishedModel
+from contract.models import ModelLibrary, PublishedModel, SkippedModel
 from contract.presence import alive, kinds, other_versions
 from contract.promotion import Promotion
 from contract.queue import GENERATE, QUEUES, TRAIN, image_queue
+from contract.redis_urls import without_password
 from contract.versions import TOGETHER
 
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
 LOOK_SECONDS = 1.0
+CLAIM_SECONDS = 5.0
 DIGEST = re.compile(rf"([0-9a-f]{{12,64}})(?:\+({PATTERN}))?")
 
 
@@ -38,6 +50,7 @@ class Fleet:
     bytes_redis: Redis
     preferred: str = PORTABLE  # kind of arithmetic
     redis_answers: bool = False
+    redis_problem: str = REDIS_AWAY  # while it does not
     workers: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)  # image workers by kind of arithmetic
     others: list[str] = field(default_factory=list)  # versions of workers that are not asked
@@ -56,7 +69,7 @@ class Fleet:
     def missing(self) -> list[str]:
         """What keeps images from being drawn, as sentences; empty when all is well."""
         if not self.redis_answers:
-            return [REDIS_AWAY]
+            return [self.redis_problem]
         if not self.workers.get(GENERATE) and any(one.startswith(f"{GENERATE}:") for one in self.others):
             return [
                 f"no image worker of version {TOGETHER} is running, which this API needs, but there are "
@@ -74,14 +87,30 @@ class Fleet:
             self.others = other_versions(self.redis)
             self.bytes_redis.ping()
             self.redis_answers = True
-        except RedisError:
+        except RedisError as error:
             self.workers, self.kinds, self.others, self.redis_answers = {}, {}, [], False
+            self.redis_problem = redis_detail(error)
 
     async def look_forever(self) -> None:
         """``look``, again and again."""
         while True:
             await asyncio.to_thread(self.look)
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def claim_forever(self, settings: AppSettings) -> None:
+        """Tells Redis again and again whose jobs it keeps; ends this process if they are another's."""
+        while True:
+            try:
+                await asyncio.to_thread(
+                    claim, self.redis, settings.data_dir, without_password(settings.redis_url)
+                )
+            except ValueError as error:
+                log.critical("this API ends: %s", error)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            except RedisError as error:
+                log.debug("Redis cannot be told whose jobs it keeps: %s", error)
+            await asyncio.sleep(CLAIM_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -91,6 +120,7 @@ class Services:
     settings: AppSettings
     library: ModelLibrary
     promotion: Promotion
+    reader: Reader  # of both
     jobs: JobStore
     events: AsyncRedis  # what readers of jobs' events look through
     celery: Celery
@@ -117,12 +147,32 @@ class Services:
         return replace(model, arithmetic=named[2] or PORTABLE)
 
     def _of_name(self, name: str) -> PublishedModel:
-        wanted = self.promotion.name if name == "default" else name
+        wanted = self.default_model() if name == "default" else name
         try:
-            return self.library.get(wanted)
+            return self.read(("model", wanted), lambda: self.library.get(wanted))
         except KeyError:
             which = repr(short(wanted)) if wanted == name else f"{wanted!r}, which `default` names"
             raise NotFound(f"model {which} does not exist: GET /models lists all models") from None
+
+    def models(self) -> tuple[list[PublishedModel], list[SkippedModel]]:
+        """All models, and the folders that were passed over."""
+        return self.read("models", self.library.scan)
+
+    def default_model(self) -> str:
+        """The name that ``default`` stands for."""
+        return self.read("promoted", lambda: self.promotion.name)
+
+    def read(self, what: Hashable, look: Callable[[], T]) -> T:
+        """What ``look`` finds in the shared folders; raises ``Unavailable`` if they do not answer."""
+        try:
+            return self.reader.ask(what, look)
+        except StalledError:
+            raise Unavailable("the folder of models does not answer: try again", reason="other") from None
+        except OSError as error:
+            log.error("the folder of models cannot be read: %s", error)
+            raise Unavailable(
+                f"the folder of models cannot be read ({error.strerror}): try again", reason="other"
+            ) from None
 
     def require_fleet(self, arithmetic: str) -> None:
         """Raises ``Unavailable`` if images cannot be drawn now with that kind of arithmetic."""

@@ -19,6 +19,7 @@ from contract.settings import SharedSettings
 
 BASE64_MARK = "whsec_"  # of the Standard Webhooks: base64 follows
 ORIGIN = re.compile(r"https?://[^/\s]+")
+HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 def _origins(value: Any) -> Any:
@@ -30,6 +31,15 @@ def _origins(value: Any) -> Any:
         if origin != "*" and not ORIGIN.fullmatch(str(origin)):
             raise ValueError(f"{origin!r} is no origin: give https://example.org, without a path, or *")
     return origins
+
+
+def _names(value: Any) -> Any:
+    """Names with commas between them; raises ``ValueError`` with the one that is none."""
+    names = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    for name in names:
+        if name != "*" and not HOST_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name: give images.example.org, without scheme and port, or *")
+    return names
 
 
 def _none_if_empty(value: Any) -> Any:
@@ -47,6 +57,11 @@ class AppSettings(SharedSettings):
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
         (), description="sites whose pages may call the API in a browser: with commas, or a JSON list"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = Field(
+        (),
+        description="names that requests may have in their Host header, with commas, or * for all; without: "
+        "localhost where only this machine can reach the service and no keys are asked for, else all",
     )
     header_seconds: float = Field(10, gt=0, description="how long a request's head may take to come")
     body_seconds: float = Field(30, gt=0, description="how long the next part of a body may take to come")

@@ -14,6 +14,7 @@ import hmac
 import json
 import logging
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -146,10 +147,10 @@ class Webhooks:
                 return outcome_of(await self._post(job))
         except TimeoutError:
             return Outcome(f"no answer in {ANSWER_SECONDS:g} s")
-        except AddressRefusedError as error:
-            return Outcome(str(error))
         except Exception as error:  # whatever it is, one attempt has failed
-            return Outcome(f"{type(error).__name__}: {error}")
+            where = getattr(error, "address", "")
+            log.info("webhook of job %s: %s: %s %s", job.id, type(error).__name__, error, where)
+            return Outcome(reason_of(error))
 
     async def _post(self, job: Job) -> httpx.Response:
         """Posts it to the first of the host's addresses that takes a connection; the body is not read."""
@@ -192,6 +193,22 @@ def outcome_of(answer: httpx.Response) -> Outcome:
         problem += f", a redirect to {answer.headers['location'][:200]}, which is not followed"
     pause = retry_after(answer.headers.get("retry-after", "")) if answer.status_code in (429, 503) else 0
     return Outcome(problem, gone=answer.status_code == 410, pause=pause)
+
+
+def reason_of(error: Exception) -> str:
+    """Why there was no answer, without addresses of our network, which an error's own text may have."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, AddressRefusedError):
+        return str(error)
+    if isinstance(error, socket.gaierror):
+        return "the host's name is not found"
+    if match := re.search(r"CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER", f"{error} {cause}"):
+        return f"no TLS that can be trusted: {match[0]}"
+    if isinstance(error, (httpx.ConnectError, OSError)):
+        return "the host takes no connection"
+    if isinstance(error, (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)):
+        return "the connection broke off, or what came was no HTTP"
+    return type(error).__name__
 
 
 def retry_after(value: str) -> float:

@@ -39,7 +39,7 @@ async def never(self: object) -> None:
 
 
 cli.children.COMMAND = (sys.executable, "-m", "bench.bare")
-cli.valkey.KEEPS = {}
+cli.valkey.KEEPS = ()
 app.admission.Gate.enter = enter  # type: ignore[method-assign]
 app.rescue.Rescue.look_forever = never  # type: ignore[method-assign]
 app.visits.Visit.work = work  # type: ignore[method-assign]

@@ -11,6 +11,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+from cli.log_files import last_line, rotate
+
 COMMAND = (sys.executable, "-m", "cli")
 RESTARTS, WITHIN_SECONDS = 5, 60.0  # so many in that time; one that ends more often has a reason to
 PAUSE_SECONDS = 0.5  # before it is started again, doubled with each restart of the last minute
@@ -22,7 +24,8 @@ class Child:
     def __init__(self, name: str, command: list[str], env: dict[str, str], logs: Path) -> None:
         self.name, self.command, self.env = name, command, env
         self.log = logs / f"{name}.log"
-        self.log.write_bytes(b"")
+        self.log.touch()
+        self._before = self.log.stat().st_size  # what earlier starts have said
         self._restarts: deque[float] = deque()  # when they were, in the last minute
         self._due: float | None = None  # when it is to be started again
         self._start()
@@ -39,6 +42,8 @@ class Child:
 
     def look(self) -> str | None:
         """Starts it again if it has ended, after a pause; gives a sentence when there is news."""
+        if rotate(self.log):
+            self._before = 0
         if not self.has_ended:
             return None
         if self._due is None:
@@ -60,10 +65,9 @@ class Child:
 
     def last_words(self) -> str:
         """The last line of its log, or how it ended."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
         if (self.process.returncode or 0) < 0:
             return f"by signal {-self.process.returncode}"
-        return lines[-1] if lines else "it said nothing"
+        return last_line(self.log, self._before) or "it said nothing"
 
     def _start(self) -> None:
         with self.log.open("ab") as file:

@@ -9,7 +9,8 @@ from redis import RedisError
 from contract.presence import alive_on
 from contract.reading import read_settings
 from contract.redis_client import command_client
-from contract.settings import SharedSettings, without_password
+from contract.redis_urls import without_password
+from contract.settings import SharedSettings
 
 
 def check_alive(queue: str) -> None:

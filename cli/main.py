@@ -77,7 +77,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
         settings = settings_to_serve(AppSettings, API)
         check_host(host, settings)
         set_up_logs("api", settings)
-        service = create_app(settings)
+        service = create_app(settings, host)
     serve(service, settings, host, port)
 
 
@@ -123,10 +123,14 @@ def alive(queue: Annotated[Literal["generate", "train"], typer.Argument()]) -> N
 
 @app.command(hidden=True)
 def valkey(folder: Path, port: int, forgets: bool = False) -> None:
-    """Run the embedded Valkey until a signal ends it."""
+    """Run the embedded Valkey until a signal ends it; with a password, if the settings have one."""
     from cli.valkey import run
+    from contract.reading import read_settings
+    from contract.settings import SharedSettings
 
-    raise typer.Exit(run(folder, port, forgets))
+    with Sentences():
+        settings = read_settings(SharedSettings)
+    run(folder, port, forgets, settings)
 
 
 @app.command()

@@ -9,6 +9,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import httpx
 from redis import Redis, RedisError
@@ -26,11 +29,14 @@ from app.listening import check_host
 from app.settings import AppSettings
 from cli.children import Child
 from cli.settings import tell_unknown
+from contract.claim import claim
 from contract.presence import alive
 from contract.queue import GENERATE, TRAIN
 from contract.reading import read_settings
 from contract.redis_client import command_client
-from contract.settings import SharedSettings, without_password
+from contract.redis_urls import without_password
+from contract.settings import SharedSettings
+from contract.startup import check_redis
 from worker.settings import WorkerSettings
 
 READY_SECONDS = 90  # a cold disk may take long to load PyTorch
@@ -97,7 +103,9 @@ class _Stop:
 def _data_folder(folder: Path) -> Iterator[None]:
     """The data folder, for this service alone while it runs."""
     try:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "logs").mkdir(mode=0o700, exist_ok=True)
+        (folder / "logs").chmod(0o700)  # of an older version, which let others read it
         lock: IO[bytes] = (folder / "lock").open("wb")
     except OSError as error:
         raise UpError(f"cannot write to {folder}: {error.strerror}, set VITGAN_DATA_DIR") from None
@@ -108,6 +116,11 @@ def _data_folder(folder: Path) -> Iterator[None]:
             raise UpError(
                 f"another `vitgan up` uses {folder.resolve()}: stop it, or set VITGAN_DATA_DIR"
             ) from None
+        if folder.stat().st_mode & 0o005:
+            path = shlex.quote(str(folder))
+            print(
+                f"vitgan up: other users of this machine can read {path}: chmod 700 {path}", file=sys.stderr
+            )
         yield
 
 
@@ -140,23 +153,19 @@ def check_port(host: str, port: int) -> None:
 def _start(children: list[Child], host: str, port: int, settings: SharedSettings, stop: _Stop) -> None:
     env = dict(os.environ)
     logs = settings.data_dir / "logs"
-    if "REDIS_URL" in env or "VITGAN_REDIS_URL" in env:
+    if "redis_url" in settings.model_fields_set:
         url = settings.redis_url
     else:
-        url = _embed("valkey", settings.data_dir / "valkey", children, env, logs)
-        if "VITGAN_BYTES_REDIS_URL" not in env:
-            folder = settings.data_dir / "valkey-bytes"
-            env["VITGAN_BYTES_REDIS_URL"] = _embed("valkey-bytes", folder, children, env, logs, "--forgets")
+        url = _embed("valkey", settings, children, env, logs)
+        if settings.bytes_redis_url is None:
+            env["VITGAN_BYTES_REDIS_URL"] = _embed("valkey-bytes", settings, children, env, logs, "--forgets")
     env["REDIS_URL"] = url
     redis = command_client(url)
-    _await(
-        "redis",
-        lambda: _pings(redis),
-        children,
-        stop,
-        patience=READY_SECONDS if children else 5,
-        url=url,
-    )
+    _await_redis(redis, url, children, stop, READY_SECONDS if children else 5)
+    try:
+        claim(redis, settings.data_dir, without_password(url))
+    except ValueError as error:
+        raise UpError(str(error)) from None
     for name, command, own in (
         ("image-worker", ["worker"], {}),
         ("training-worker", ["trainer"], _next_port(env)),
@@ -175,32 +184,48 @@ def _next_port(env: dict[str, str]) -> dict[str, str]:
 
 
 def _embed(
-    name: str, folder: Path, children: list[Child], env: dict[str, str], logs: Path, *options: str
-) -> str:
-    """Starts a Valkey of our own; gives its URL."""
-    port = _free_port()
-    children.append(Child(name, ["valkey", str(folder), str(port), *options], env, logs))
-    return f"redis://127.0.0.1:{port}/0"
-
-
-def _await(
-    what: str,
-    ready: Callable[[], bool],
+    name: str,
+    settings: SharedSettings,
     children: list[Child],
-    stop: _Stop,
-    patience: float = READY_SECONDS,
-    url: str = "",
-) -> None:
+    env: dict[str, str],
+    logs: Path,
+    *options: str,
+) -> str:
+    """Starts a Valkey of our own, with a password that others of this machine do not know; gives its URL."""
+    port, given = _free_port(), settings.redis_password
+    password = given.get_secret_value() if given else secrets.token_urlsafe(32)
+    command = ["valkey", str(settings.data_dir / name), str(port), *options]
+    children.append(Child(name, command, env | {"VITGAN_REDIS_PASSWORD": password}, logs))
+    return f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
+
+
+def _await(what: str, ready: Callable[[], bool], children: list[Child], stop: _Stop) -> None:
     """Waits until ``ready``, or raises ``UpError`` if a child ends or time runs out."""
     started = time.monotonic()
     while not ready():
-        stop.check()
-        _check_children(children)
-        if time.monotonic() - started > patience:
-            where = f" at {without_password(url)}: start it, or unset REDIS_URL" if url else ""
-            raise UpError(f"{what} does not answer{where}")
-        time.sleep(0.1)
+        _wait(children, stop)
+        if time.monotonic() - started > READY_SECONDS:
+            raise UpError(f"{what} does not answer")
     print(f"  {what} ready", flush=True)
+
+
+def _await_redis(redis: Redis, url: str, children: list[Child], stop: _Stop, patience: float) -> None:
+    """The same of Redis; one that answers and refuses us is not waited for."""
+    started, place = time.monotonic(), without_password(url)
+    try:
+        while reason := check_redis(redis, place):
+            _wait(children, stop)
+            if time.monotonic() - started > patience:
+                raise UpError(f"redis does not answer at {place} ({reason}): start it, or unset REDIS_URL")
+    except ValueError as error:
+        raise UpError(str(error)) from None
+    print("  redis ready", flush=True)
+
+
+def _wait(children: list[Child], stop: _Stop) -> None:
+    stop.check()
+    _check_children(children)
+    time.sleep(0.1)
 
 
 def _check_children(children: list[Child]) -> None:
@@ -240,10 +265,10 @@ def _draw_first(host: str, port: int) -> None:
 
 def _say_keys(host: str, port: int, keys: Path) -> None:
     """The words to ask for a picture; we have no key to ask for one ourselves."""
-    address = _address(host, port)
+    address, file = _address(host, port), shlex.quote(str(keys))
     print(
         f"\n{address}\n"
-        f"  asks for API keys: vitgan keys create --name me --scope generate --file {keys}\n"
+        f"  asks for API keys: vitgan keys create --name me --scope generate --file {file}\n"
         "  curl -d '{\"seed\": 0, \"resolution\": 256}' -H 'Content-Type: application/json' "
         f"-H 'Authorization: Bearer KEY' {address}/generate -o seed0000.png"
     )
@@ -261,13 +286,6 @@ def _stop(children: list[Child]) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(max(0, until - time.monotonic()))
             child.kill_rest()
-
-
-def _pings(redis: Redis) -> bool:
-    try:
-        return bool(redis.ping())
-    except RedisError:
-        return False
 
 
 def _is_alive(redis: Redis, queue: str) -> bool:

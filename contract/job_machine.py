@@ -10,14 +10,15 @@
              running -> failed        ... for the last time
              running -> cancelled     ... after a cancel that its worker did not live to hear
     cancel   queued -> cancelled      at once; of a running one it sets a flag that the next beat tells
-    forget   succeeded | failed | cancelled -> gone, ``KEEP_SECONDS`` later
+    forget   succeeded | failed | cancelled -> gone, ``KEEP_SECONDS`` later, a cancelled one
+             ``CANCELLED_SECONDS``; sooner if its owner has more than ``MOST_KEPT`` or ``MOST_KEPT_BYTES``
 
 Whoever has an old fence has lost the job: beat, finish and release refuse it. The clock is Redis's, one for
 all hosts. Every script keeps the indexes right: ``jobs:queued:KIND`` (places in line), ``jobs:running`` (ends
 of leases), ``jobs:rings`` (when to ring a queued job's doorbell again), ``jobs:names``, ``jobs:ended``,
-``jobs:of:OWNER``, ``jobs:open`` and ``jobs:pixels`` (how many are unfinished, and their pixels, by owner).
-What changes the record is told in the job's stream of events by the same script, so that both always agree,
-and an end that a webhook is to hear of is queued for it there too.
+``jobs:of:OWNER``, ``jobs:open``, ``jobs:pixels`` and ``jobs:bytes`` (how many are unfinished, their pixels,
+and what the records of all take, by owner). What changes the record is told in the job's stream of events by
+the same script, so that both always agree, and an end that a webhook is to hear of is queued for it too.
 
 A script's first write is one that Redis refuses when its memory is full, so it is refused as a whole.
 """
@@ -29,6 +30,10 @@ RING_SECONDS, RING_LONGEST = 10.0, 60.0  # until a doorbell that nobody heard ri
 MAX_LOSSES = 3  # workers that may be lost with a job
 PAUSE_SECONDS = 2.0  # after a loss, doubled with each
 KEEP_SECONDS = 30 * 86_400.0  # a job that has ended is forgotten so long after
+CANCELLED_SECONDS = 3600.0  # one that was cancelled; its webhook has given up by then
+RECORD_BYTES = 6000  # of Redis that a job takes besides its request
+MOST_KEPT, MOST_KEPT_BYTES = 10_000, 32 * 2**20  # of one owner: then the oldest ended ones are forgotten
+MOST_BYTES = 64 * 2**20  # of one owner: then no more are taken
 KEEP_EVENTS = 1000  # of one job
 
 _NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1000000; "
@@ -36,7 +41,7 @@ _NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1000000; "
 # What transitions begin with. KEYS: as contract.keys.of_job gives them. ARGV: id, then each script's own.
 _JOB = (
     _NOW
-    + f"local keep_events = {KEEP_EVENTS};"
+    + f"local keep_events, keep, brief = {KEEP_EVENTS}, {KEEP_SECONDS}, {CANCELLED_SECONDS};"
     + """
 local job, events, jobs, queued, running, rings, names, ended, webhooks, open, drawn, owned = unpack(KEYS)
 local id = ARGV[1]
@@ -60,7 +65,7 @@ end
 
 local function finish(status, ...)
   become(status, 'finished_at', now, ...)
-  redis.call('ZADD', ended, now, id)
+  redis.call('ZADD', ended, status == 'cancelled' and now - keep + brief or now, id)
   if redis.call('HEXISTS', job, 'webhook') == 1 then redis.call('ZADD', webhooks, now, id) end
   local name, owner, pixels = unpack(redis.call('HMGET', job, 'name', 'owner', 'pixels'))
   redis.call('HDEL', names, name)
@@ -72,14 +77,16 @@ end
 """
 )
 
-# KEYS: the owner's jobs too. ARGV: id, name, kind, request, ring seconds, owner, webhook ('' for none), the
-# bounds of what is queued and of the owner's unfinished jobs (-1: none), pixels, and the bound of pixels of
-# the owner's unfinished jobs, which concerns no job that is the only one. A job that is there is made.
+# KEYS: the owner's jobs and all owners' bytes too. ARGV: id, name, kind, request, ring seconds, owner,
+# webhook ('' for none), the bounds of what is queued and of the owner's unfinished jobs (-1: none), pixels,
+# the bound of pixels of the owner's unfinished jobs, which concerns no job that is the only one (-1: none),
+# the bound of the owner's bytes, and the bytes of a record without its request. A job that is there is made.
 CREATE = (
     _JOB
     + """
 local _, name, kind, request, ring, owner, webhook, most_queued, most_open,
-  pixels, most_pixels = unpack(ARGV)
+  pixels, most_pixels, most_bytes, bytes = unpack(ARGV)
+local size = #request + #webhook + tonumber(bytes)
 if redis.call('EXISTS', job) == 1 then return 'made' end
 if redis.call('ZCARD', queued) >= tonumber(most_queued) then return 'full' end
 local unfinished = tonumber(redis.call('HGET', open, owner) or '0')
@@ -87,11 +94,14 @@ if tonumber(most_open) >= 0 and unfinished >= tonumber(most_open) then return 'q
 local waiting = unfinished > 0 and tonumber(redis.call('HGET', drawn, owner) or '0') or 0
 local large = pixels ~= '0' and waiting > 0 and waiting + pixels > tonumber(most_pixels)
 if large and tonumber(most_pixels) >= 0 then return 'pixels' end
+local taken = tonumber(redis.call('HGET', KEYS[13], owner) or '0')
+if taken + size > tonumber(most_bytes) then return 'bytes' end
 if redis.call('HSETNX', names, name, id) == 0 then return 'taken' end
 if unfinished == 0 then redis.call('HDEL', drawn, owner) end -- of ends that an older release has told
+redis.call('HINCRBY', KEYS[13], owner, size)
 redis.call('HINCRBY', open, owner, 1)
 redis.call('HSET', job, 'kind', kind, 'attempts', 0, 'losses', 0, 'rings', 0, 'fence', 0, 'cancel', 0,
-           'name', name, 'request', request, 'owner', owner, 'created_at', now)
+           'name', name, 'request', request, 'owner', owner, 'created_at', now, 'size', size)
 if pixels ~= '0' then
   redis.call('HSET', job, 'pixels', pixels)
   redis.call('HINCRBY', drawn, owner, pixels)
@@ -219,13 +229,15 @@ return status
 )
 
 # One job that ended long ago. ARGV: id, seconds that it is kept.
-# KEYS: the owner's jobs, and of webhooks the dead, the reasons, the attempts.
+# KEYS: the owner's jobs, of webhooks the dead, the reasons, the attempts, and all owners' bytes.
 FORGET = (
     _JOB
     + """
 local ended_at = redis.call('ZSCORE', ended, id)
 if not ended_at or tonumber(ended_at) + ARGV[2] > now then return 0 end
-redis.call('DEL', job, events)
+local owner, size = unpack(redis.call('HMGET', job, 'owner', 'size'))
+redis.call('DEL', job, events) -- first, as it is never refused
+if size and redis.call('HINCRBY', KEYS[16], owner, -size) <= 0 then redis.call('HDEL', KEYS[16], owner) end
 for _, index in ipairs({jobs, owned, ended, webhooks, KEYS[13]}) do redis.call('ZREM', index, id) end
 redis.call('HDEL', KEYS[14], id)
 redis.call('HDEL', KEYS[15], id)

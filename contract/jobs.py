@@ -36,6 +36,7 @@ class JobStatus(StrEnum):
 
 
 ANONYMOUS = "anonymous"  # the owner of jobs that nobody in particular asked for
+TRIM_AT_ONCE = 2000  # jobs of an owner that are looked at
 MOST_QUEUED = 1000  # jobs of one kind that wait, unless told otherwise
 FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 
@@ -86,12 +87,14 @@ class PixelsUsedError(NotTakenError):
     """Its owner's unfinished jobs have as many pixels as they may."""
 
 
+class RecordsFullError(NotTakenError):
+    """What is kept of its owner's jobs takes as much room as it may."""
+
+
 _REFUSALS = {
-    "pixels": PixelsUsedError,
-    "taken": NameTakenError,
-    "full": QueueFullError,
-    "quota": QuotaUsedError,
-}
+    "taken": NameTakenError, "full": QueueFullError, "quota": QuotaUsedError, "pixels": PixelsUsedError,
+    "bytes": RecordsFullError,
+}  # fmt: skip
 
 
 class JobFinishedError(Exception):
@@ -150,18 +153,18 @@ class JobStore:
 
         ``webhook`` is the URL that is told of its end. Raises ``QueueFullError`` if ``most_queued`` of its
         kind wait, ``QuotaUsedError`` if the owner has ``most_open`` unfinished ones, ``PixelsUsedError`` if
-        it is not the owner's only one and they would have more than ``most_pixels``, ``NameTakenError`` if an
-        unfinished job will make that model.
+        it is not the owner's only one and they would have more than ``most_pixels``, ``RecordsFullError`` if
+        the owner's records are too large, ``NameTakenError`` if an unfinished job will make that model.
         """
         job_id = job_id or uuid.uuid4().hex
         name = request.name if isinstance(request, TrainRequest) else job_id
         verdict = self._create(
-            keys=[*keys.of_job(job_id, request.KIND), keys.jobs_of(owner)],
+            keys=[*keys.of_job(job_id, request.KIND), keys.jobs_of(owner), keys.JOB_BYTES],
             args=[
                 job_id, name, request.KIND, request.model_dump_json(), machine.RING_SECONDS,
                 owner, webhook or "", most_queued, -1 if most_open is None else most_open,
                 request.what.pixels if isinstance(request, DrawRequest) else 0,
-                -1 if most_pixels is None else most_pixels,
+                -1 if most_pixels is None else most_pixels, machine.MOST_BYTES, machine.RECORD_BYTES,
             ],
         )  # fmt: skip
         if refusal := _REFUSALS.get(cast(str, verdict)):
@@ -258,6 +261,25 @@ class JobStore:
         old = self._due_in(keys.JOBS_ENDED, machine.KEEP_SECONDS)
         return [job_id for job_id in old if self._forget_one(job_id)]
 
+    def trim(self) -> list[str]:
+        """Forgets the oldest ended jobs of owners who have too many, some at a time; gives their ids."""
+        forgotten: list[str] = []
+        for owner, taken in cast("dict[str, str]", self.redis.hgetall(keys.JOB_BYTES)).items():
+            excess = self.redis.zcard(keys.jobs_of(owner)) - machine.MOST_KEPT
+            if int(taken) > machine.MOST_KEPT_BYTES or excess > 0:
+                forgotten += self._trim_one(owner, excess)
+        return forgotten
+
+    def _trim_one(self, owner: str, excess: int) -> list[str]:
+        forgotten: list[str] = []
+        for job_id in cast("list[str]", self.redis.zrange(keys.jobs_of(owner), 0, TRIM_AT_ONCE - 1)):
+            taken = int(cast("str | None", self.redis.hget(keys.JOB_BYTES, owner)) or 0)
+            if taken <= machine.MOST_KEPT_BYTES and len(forgotten) >= excess:
+                break
+            if self._forget_one(job_id, seconds=0):
+                forgotten.append(job_id)
+        return forgotten
+
     def _due_in(self, index: str, seconds: float = 0) -> list[str]:
         return cast("list[str]", self._due(keys=[index], args=[seconds]))
 
@@ -268,14 +290,15 @@ class JobStore:
         )
         return status is not None
 
-    def _forget_one(self, job_id: str) -> bool:
+    def _forget_one(self, job_id: str, seconds: float | None = None) -> bool:
         found = cast("list[str | None]", self.redis.hmget(keys.job(job_id), "kind", "owner"))
         kind, owner = (value or "" for value in found)  # gone already if another process was faster
         touched = [
             *keys.of_job(job_id, kind), keys.jobs_of(owner),
-            keys.WEBHOOKS_DEAD, keys.WEBHOOK_REASONS, keys.WEBHOOK_ATTEMPTS,
+            keys.WEBHOOKS_DEAD, keys.WEBHOOK_REASONS, keys.WEBHOOK_ATTEMPTS, keys.JOB_BYTES,
         ]  # fmt: skip
-        return bool(self._forget(keys=touched, args=[job_id, machine.KEEP_SECONDS]))
+        kept = machine.KEEP_SECONDS if seconds is None else seconds
+        return bool(self._forget(keys=touched, args=[job_id, kept]))
 
     def get(self, job_id: str) -> Job:
         """The job; raises ``KeyError`` if there is none."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contract.versions import TOGETHER
 
+FOLDER = "vitgan:folder"  # string: id of the data folder that this Redis serves, and where it is
 JOBS = "vitgan:jobs"  # zset: id -> time of creation
 JOBS_RUNNING = "vitgan:jobs:running"  # zset: id -> end of its lease
 JOBS_ENDED = "vitgan:jobs:ended"  # zset: id -> time of its end
 JOBS_OPEN = "vitgan:jobs:open"  # hash: owner -> number of jobs that have not ended
 JOBS_PIXELS = "vitgan:jobs:pixels"  # hash: owner -> pixels of drawing jobs that have not ended
 JOBS_SERVED = "vitgan:jobs:served"  # hash: owner -> Redis time of the last claim of a job of theirs
+JOB_BYTES = "vitgan:jobs:bytes"  # hash: owner -> bytes that the records of all jobs of theirs take
 JOB_RINGS = "vitgan:jobs:rings"  # zset: id of a queued job -> when to ring its doorbell (again)
 REAPER = "vitgan:reaper"  # string: the API process that looks after jobs and delivers webhooks
 JOB_NAMES = "vitgan:jobs:names"  # hash: model name -> id of the unfinished job that will make it
@@ -31,6 +33,11 @@ def jobs_queued(kind: str) -> str:
 def idempotency(client: str, key: str) -> str:
     """String: what the first request under a client's key has settled (JSON)."""
     return f"vitgan:idempotency:{client}:{key}"
+
+
+def idempotency_of(client: str) -> str:
+    """Zset: a client's keys (their hashes) -> Redis time of their first use."""
+    return f"vitgan:idempotency:of:{client}"
 
 
 def jobs_of(owner: str) -> str:

@@ -85,9 +85,14 @@ def without_secrets(render: Render, secrets: list[str]) -> Render:
         line = render(logger, method, event)
         for secret in secrets:
             line = line.replace(secret, HIDDEN)
-        return _LOOKS_SECRET.sub(HIDDEN, _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", line))
+        return _LOOKS_SECRET.sub(HIDDEN, without_passwords(line))
 
     return rendered
+
+
+def without_passwords(text: str) -> str:
+    """The text, the passwords of its URLs struck out."""
+    return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
 
 
 def _said(room: str) -> list[Processor]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from contract.arithmetic import PATTERN, PORTABLE
-from contract.seeds import MAX_SEED
+from contract.seeds import MAX_SEED, parse_seeds, written
 from contract.versions import BYTES_VERSION
 
 MAX_SIDE = 65_536  # pixels of one side of an image
@@ -130,10 +130,19 @@ class ImageBatch(Order):
         return self.model_copy(update={"items": tuple(i for i in self.items if i.id in open_images)})
 
 
+def _read_seeds(value: object) -> object:
+    return tuple(parse_seeds(value)) if isinstance(value, str) else value
+
+
 class Several(Message):
     """Pictures of several seeds, each ``columns`` x ``rows``, of which one file is made."""
 
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Annotated[
+        tuple[Seed, ...],
+        Field(min_length=1),
+        BeforeValidator(_read_seeds),
+        PlainSerializer(written, return_type=str, when_used="json"),  # a record is kept for long
+    ]
     truncation: Truncation
     columns: Side
     rows: Side

@@ -51,7 +51,7 @@ REASONS = (
     "bad_request", "client_left", "conflict", "forbidden", "images_waiting", "internal",
     "invalid", "jobs_waiting", "method", "model_replaced", "no_answer", "no_worker", "not_found",
     "not_queued", "other", "pixels_waiting", "quota_images", "quota_job_pixels", "quota_jobs",
-    "quota_pixels", "redis_away", "slow_body", "too_large", "unauthorized",
+    "quota_pixels", "redis_away", "slow_body", "stopping", "too_large", "unauthorized",
 )  # fmt: skip
 MOST_MODELS = 100
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contract.arithmetic import PORTABLE, identity, reference
+from contract.files import open_regular, read_regular
 from contract.messages import NAME_PATTERN
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+MAX_CONFIG, MAX_WEIGHTS = 2**20, 2**34  # bytes; over 10 and 100 times what the largest preset has
 
 
 class _Native(BaseModel):
@@ -83,53 +86,94 @@ class PublishedModel:
         }
 
 
+@dataclass(frozen=True)
+class SkippedModel:
+    """A folder that looks like a model and cannot be drawn with."""
+
+    name: str
+    reason: str
+
+
 class ModelLibrary:
     """Models of several folders; the first folder that has a name wins. What is no model is passed over."""
 
     def __init__(self, *roots: Path) -> None:
         self.roots = roots
+        self._logged: dict[Path, str] = {}
 
     def get(self, name: str) -> PublishedModel:
         """The model of that name; raises ``KeyError`` if there is none."""
-        if (model := self._find(name)) is None:
-            raise KeyError(name)
-        return model
+        for found in self._of_name(name):
+            if isinstance(found, PublishedModel):
+                return found
+        raise KeyError(name)
+
+    def scan(self) -> tuple[list[PublishedModel], list[SkippedModel]]:
+        """All models, and the folders that were passed over, by name."""
+        names: set[str] = set()
+        models: list[PublishedModel] = []
+        skipped: list[SkippedModel] = []
+        for root in self.roots:
+            try:
+                names |= {folder.name for folder in root.iterdir() if re.fullmatch(NAME_PATTERN, folder.name)}
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                skipped.append(self._skip(root, str(error.strerror)))
+        for name in sorted(names):
+            for found in self._of_name(name):
+                (models if isinstance(found, PublishedModel) else skipped).append(found)  # type: ignore[arg-type]
+        return models, skipped
 
     def list(self) -> list[PublishedModel]:
         """All models, by name."""
-        names = {path.parent.name for root in self.roots for path in root.glob(f"*/{CONFIG}")}
-        return [model for name in sorted(names) if (model := self._find(name))]
+        return self.scan()[0]
 
-    def _find(self, name: str) -> PublishedModel | None:
+    def _of_name(self, name: str) -> Iterator[PublishedModel | SkippedModel]:
+        """Those of that name that are passed over, then the one that counts."""
         if not re.fullmatch(NAME_PATTERN, name):
-            return None
-        return next((model for root in self.roots if (model := _read(root / name))), None)
+            return
+        for root in self.roots:
+            found = _read(root / name)
+            if isinstance(found, PublishedModel):
+                yield found
+                return
+            if found:
+                yield self._skip(root / name, found)
+
+    def _skip(self, folder: Path, reason: str) -> SkippedModel:
+        if self._logged.get(folder) != reason:
+            log.warning("%s is passed over: %s", folder, reason)
+        self._logged[folder] = reason
+        return SkippedModel(folder.name, reason)
 
 
-def _read(folder: Path) -> PublishedModel | None:
+def _read(folder: Path) -> PublishedModel | str:
+    """The model there, or why it is none; empty if nobody would take it for one."""
     try:
         stats = [(folder / file).stat() for file in (CONFIG, WEIGHTS)]
-    except OSError:
-        return None
-    return _load(folder, tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats))
+        return _load(folder, tuple((s.st_mtime_ns, s.st_size, s.st_ino) for s in stats))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        return "" if str(error.filename).endswith(CONFIG) else f"{WEIGHTS}: {error.strerror}"
+    except OSError as error:
+        return f"{Path(str(error.filename)).name}: {error.strerror}"
 
 
 @lru_cache(maxsize=256)
-def _load(folder: Path, stamp: tuple[tuple[int, int, int], ...]) -> PublishedModel | None:
+def _load(folder: Path, stamp: tuple[tuple[int, int, int], ...]) -> PublishedModel | str:
     """Reads and hashes; ``stamp`` makes a changed folder a new entry of the cache.
 
-    None, and a line in the log, if ``config.json`` does not say what it should.
+    Gives the reason if ``config.json`` does not say what it should; raises ``OSError``, which is not kept.
     """
-    written = (folder / CONFIG).read_bytes()
+    written = read_regular(folder / CONFIG, MAX_CONFIG)
     try:
         config = json.loads(written)
         _Told.model_validate(config)
     except (ValueError, RecursionError) as error:
-        log.warning("%s does not describe a model, so it is passed over: %s", folder / CONFIG, _reason(error))
-        return None
+        return f"{CONFIG}: {_reason(error)}"
     digest = hashlib.sha256(hashlib.sha256(written).digest())
-    with (folder / WEIGHTS).open("rb") as file:
-        digest.update(hashlib.file_digest(file, "sha256").digest())
+    with open_regular(folder / WEIGHTS, MAX_WEIGHTS) as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())  # type: ignore[arg-type]
     return PublishedModel(folder.name, digest.hexdigest(), folder, config)
 
 

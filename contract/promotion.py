@@ -10,6 +10,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from contract.files import read_regular
+
+MAX_BYTES = 4096  # of the file
+
 
 class Promotion:
     """The file's one line; while there is none, ``otherwise``."""
@@ -19,9 +23,12 @@ class Promotion:
 
     @property
     def name(self) -> str:
-        """The name that ``default`` stands for now, whether there is such a model or not."""
+        """The name that ``default`` stands for now, whether there is such a model or not.
+
+        Raises ``OSError`` if the file is there and cannot be read.
+        """
         try:
-            return self.path.read_text("ascii", errors="replace").strip()
+            return read_regular(self.path, MAX_BYTES).decode("ascii", errors="replace").strip()
         except FileNotFoundError:
             return self.otherwise
 

@@ -10,6 +10,7 @@ from celery import Celery
 
 from contract import keys
 from contract.arithmetic import PORTABLE
+from contract.redis_urls import broker_url
 
 # Queues, which Celery knows as ``keys.of_version`` names them.
 GENERATE = "generate"
@@ -37,7 +38,7 @@ def make_celery(redis_url: str, arithmetic: str = PORTABLE) -> Celery:
     that is due when Redis has been away ends the worker (kombu 5.7). Images and drawing jobs go to workers of
     ``arithmetic``, if nothing else is said.
     """
-    celery = Celery("vitgan", broker=redis_url, set_as_current=False)
+    celery = Celery("vitgan", broker=broker_url(redis_url), set_as_current=False)
     celery.conf.update(
         accept_content=["json"],
         task_serializer="json",

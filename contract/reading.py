@@ -11,6 +11,7 @@ import annotated_types
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from contract.logs import without_passwords
 from contract.settings import PREFIX, SharedSettings
 
 Settings = TypeVar("Settings", bound=SharedSettings)
@@ -81,5 +82,5 @@ def _sentence(kind: type[SharedSettings], error: dict[str, Any]) -> str:
     reason = f"give {allowed(field)}"
     if error["type"] == "value_error":  # a sentence of our own
         reason = str(error["msg"]).removeprefix("Value error, ")
-    value = "" if is_secret(field) else f" is {error['input']!r}"
+    value = "" if is_secret(field) else f" is {without_passwords(repr(error['input']))}"
     return f"{variables(name, field)[0]}{value}: {reason} ({field.description})"

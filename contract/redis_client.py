@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from redis import Redis
+from redis import AuthenticationError, Redis, ResponseError
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthorizationError
 from redis.retry import Retry
 
 COMMAND_SECONDS = 3.0
@@ -19,3 +20,9 @@ def command_client(url: str, decode: bool = True) -> Redis:
         retry=Retry(NoBackoff(), 0),
         health_check_interval=30,
     )
+
+
+def refusal(error: Exception) -> str:
+    """What a Redis that answers has against us, in its own words; empty if it does not answer."""
+    is_answer = isinstance(error, (AuthenticationError, AuthorizationError, ResponseError))
+    return str(error) if is_answer else ""

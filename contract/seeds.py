@@ -34,6 +34,17 @@ def count_seeds(text: str) -> int:
     return sum(last - first + 1 for first, last in _ranges(text))
 
 
+def written(seeds: Sequence[int]) -> str:
+    """The same seeds in the same order, as short as they can be: ``0-15,20``."""
+    parts: list[list[int]] = []
+    for seed in seeds:
+        if parts and seed == parts[-1][1] + 1:
+            parts[-1][1] = seed
+        else:
+            parts.append([seed, seed])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
 def _ranges(text: str) -> list[tuple[int, int]]:
     found = []
     for part in text.split(","):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -15,6 +14,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from contract.redis_urls import with_password
+
 PREFIX = "VITGAN_"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "models"
 SECRETS_DIR = "VITGAN_SECRETS_DIR"  # names folders of files; a setting itself cannot, it is read from them
@@ -22,9 +23,14 @@ SECRETS = "/run/secrets"  # where Docker and Kubernetes put files that must not 
 
 
 class SharedSettings(BaseSettings):
-    """Read from ``VITGAN_<NAME>`` environment variables, or from files ``vitgan_<name>`` of those folders."""
+    """Read from ``VITGAN_<NAME>`` environment variables, or from files ``vitgan_<name>`` of those folders.
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True)
+    An empty variable, as compose files pass on what is not set, counts as one that is not there.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
 
     redis_password: SecretStr | None = Field(
         None, description="password of both Redises, for URLs that carry none; best given as a file"
@@ -37,6 +43,12 @@ class SharedSettings(BaseSettings):
     bytes_redis_url: str | None = Field(
         None,
         description="another one without persistence, for image bytes on their way; redis_url if not given",
+    )
+    valkey_bytes: int = Field(
+        512 * 2**20,
+        ge=16 * 2**20,
+        description="memory of each of the two Valkeys that `vitgan up` starts; when it is full, new jobs "
+        "and images are refused",
     )
     data_dir: Path = Field(
         Path("var"), description="folder shared by all processes: datasets, runs and trained models"
@@ -110,21 +122,3 @@ class SharedSettings(BaseSettings):
     def promoted_file(self) -> Path:
         """The name of the model that was promoted."""
         return self.data_dir / "promoted"
-
-
-def with_password(url: str, password: SecretStr | None) -> str:
-    """The URL of a Redis, with that password unless it carries one; raises ``ValueError`` if it is none."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("give redis://HOST:6379/0, or rediss:// for TLS")
-    if password is None or parts.password is not None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    place = f"{user}:{quote(password.get_secret_value(), safe='')}@{host}"
-    return urlunsplit(parts._replace(netloc=place))
-
-
-def without_password(url: str) -> str:
-    """The URL of a Redis as people may be shown it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -7,6 +7,6 @@ of another version never hears of this API's images, whichever of the two is the
 from __future__ import annotations
 
 BYTES_VERSION = 5  # raise it when the same request comes to give other bytes
-PROTOCOL = 2  # raise it when what one side says (messages, frames, keys) is not what the other understands
+PROTOCOL = 3  # raise it when what one side says (messages, frames, keys) is not what the other understands
 
 TOGETHER = f"{PROTOCOL}.{BYTES_VERSION}"  # who has the same works together

@@ -31,9 +31,13 @@ Made by `make docs` from the settings classes (contract/settings.py, app/setting
 test fails when it is stale.
 
 A setting is an environment variable, or else a file of its name in small letters (`vitgan_webhook_secret`) in
-`/run/secrets`, so that a secret need not stand in the environment. A wrong one ends the process before it
-listens, with a sentence that names the variable, its value and what may be given; a variable that begins with
-`VITGAN_` and is none is told on standard error.
+`/run/secrets`, so that a secret need not stand in the environment. An empty variable counts as one that is
+not set. A wrong one ends the process before it listens, with a sentence that names the variable, its value
+and what may be given; a variable that begins with `VITGAN_` and is none is told on standard error.
+
+Redis is named by `redis://HOST:6379/0`, `rediss://HOST:6379/0` for TLS, or `unix:///PATH?db=0`. With `rediss://`
+the server's certificate is checked; `?ssl_ca_certs=FILE` names the authority of a private one, and
+`ssl_certfile`, `ssl_keyfile` this service's own. Nodes of a cluster and replicas are refused at the start.
 
 Besides, `HOST` and `PORT` say where `vitgan up` and `vitgan api` listen (127.0.0.1, 8000),
 `VITGAN_SECRETS_DIR` names other folders of such files (with colons), and `VITGAN_CACHE_DIR` is where `vitgan

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from model.rendering import Frame, Span, strips
 from model.sampling import sample_tokens
 from worker.arithmetic import kind_in_use
 from worker.metrics import MODEL_LOADS, MODELS_LOADED, count_drawn, stage, staged
+
+LOAD_SECONDS = 30.0  # for a model; a cold disk may need some
 
 
 class ModelGoneError(Exception):
@@ -40,7 +43,8 @@ class Engine:
         self.loaded_models = loaded_models
         self.arithmetic = kind_in_use()
         self._loaded: OrderedDict[str, Generator] = OrderedDict()
-        self._loading = threading.Lock()
+        self._loads: dict[str, Future[Generator]] = {}  # under way
+        self._lock = threading.Lock()
 
     def identity(self, digest: str) -> str:
         """What files say that their bytes follow from."""
@@ -69,27 +73,44 @@ class Engine:
         count_drawn(len(tokens), columns.count * rows.count)
 
     def generator(self, model: str, digest: str) -> Generator:
-        """The model, loaded if it is not; raises ``ModelGoneError``."""
-        with self._loading:
-            return self._generator(model, digest)
+        """The model, loaded if it is not; raises ``ModelGoneError``, or ``TimeoutError``."""
+        with self._lock:
+            if digest in self._loaded:
+                self._loaded.move_to_end(digest)
+                return self._loaded[digest]
+            if (load := self._loads.get(digest)) is None:
+                load = self._loads[digest] = Future()
+                threading.Thread(target=self._load, args=(model, digest, load), daemon=True).start()
+        try:
+            return load.result(LOAD_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(f"model {model} has not loaded in {LOAD_SECONDS:g} s") from None
 
-    def _generator(self, model: str, digest: str) -> Generator:
-        if digest in self._loaded:
-            self._loaded.move_to_end(digest)
-            return self._loaded[digest]
+    def _load(self, model: str, digest: str, load: Future[Generator]) -> None:
+        """In a thread of its own, which a folder that does not answer may keep; others go on."""
+        try:
+            generator = self._read(model, digest)
+            with self._lock:
+                MODEL_LOADS.inc()
+                self._loaded[digest] = generator
+                while len(self._loaded) > self.loaded_models:
+                    self._loaded.popitem(last=False)
+                MODELS_LOADED.set(len(self._loaded))
+            load.set_result(generator)
+        except BaseException as error:
+            load.set_exception(error)
+        finally:
+            with self._lock:
+                del self._loads[digest]
+
+    def _read(self, model: str, digest: str) -> Generator:
         try:
             published = self.library.get(model)
         except KeyError:
             raise ModelGoneError(model) from None
         if published.digest != digest:
             raise ModelGoneError(model)
-        generator = load_generator(published.folder)
-        MODEL_LOADS.inc()
-        self._loaded[digest] = generator
-        while len(self._loaded) > self.loaded_models:
-            self._loaded.popitem(last=False)
-        MODELS_LOADED.set(len(self._loaded))
-        return generator
+        return load_generator(published.folder)
 
 
 def core_count(threads: int) -> int:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import secrets
 import socket
 import threading
+import time
 
 from celery import Celery, signals
 from celery.apps import worker as celery_worker
+from redis import Redis, RedisError
 
 from contract import keys
+from contract.claim import claim
 from contract.instruments import serve
 from contract.presence import Beating
 from contract.queue import image_queue
 from contract.redis_client import command_client
+from contract.redis_urls import without_password
 from contract.traces import end_traces
 from worker.pool import ThreadPool
 from worker.settings import WorkerSettings
 
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 0.2  # until a Redis that does not answer is asked again
 HANG_SECONDS = 12.0  # over the time that a stopped worker has: then it says where it hangs, and ends
 BORN = secrets.token_hex(4)  # a container that is started again has its host's name and its process id again
 
@@ -42,6 +50,22 @@ def serve_metrics(room: str, settings: WorkerSettings) -> None:
         ) from None
 
 
+def await_claim(redis: Redis, settings: WorkerSettings) -> None:
+    """Waits until Redis has taken our folder's claim; raises ``SystemExit`` if it keeps another's jobs."""
+    told = False
+    while True:
+        try:
+            claim(redis, settings.data_dir, without_password(settings.redis_url))
+            return
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
+        except RedisError as error:
+            if not told:
+                log.warning("waiting for Redis: %s", error)
+            told = True
+            time.sleep(AGAIN_SECONDS)
+
+
 def run_celery(
     celery: Celery, queue: str, slots: int, settings: WorkerSettings, room: str, arithmetic: str = ""
 ) -> None:
@@ -52,8 +76,10 @@ def run_celery(
     Raises ``SystemExit`` if it has ended by itself, as Celery does over bytes that are no message.
     """
     serve_metrics(room, settings)
+    redis = command_client(settings.redis_url)
+    await_claim(redis, settings)
     asked_to_stop = threading.Event()
-    beating = Beating(command_client(settings.redis_url), queue, name(queue), arithmetic)
+    beating = Beating(redis, queue, name(queue), arithmetic)
     listens_to = image_queue(arithmetic) if arithmetic else keys.of_version(queue)
     signals.worker_ready.connect(lambda **_: beating.start(), weak=False)
 

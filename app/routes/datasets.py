@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.auth import Trains
-from app.datasets import dataset_names, read_dataset, store_dataset, taken
+from app.datasets import dataset_names, read_dataset, read_datasets, store_dataset, taken
 from app.errors import InvalidRequest, UnsupportedType
 from app.heads import Router
 from app.idempotency import Repeatable, Repeats
@@ -77,7 +77,7 @@ def listing(
 ) -> Listing[dict[str, Any]]:
     """All datasets by name, a page at a time."""
     names = page(dataset_names(use.settings), str, limit, cursor)
-    items = [read_dataset(name, use.settings) for name in names.items]
+    items = list(read_datasets(names.items, use.settings))
     return Listing(items=items, next_cursor=names.next_cursor)
 
 

@@ -51,7 +51,7 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
     check_trainable(body.dataset, use.settings)
     if body.kimg > use.settings.max_kimg:
         raise InvalidRequest(f"kimg: {body.kimg:g}, at most {use.settings.max_kimg:g} are trained")
-    if body.name == "default" or body.name in {model.name for model in use.library.list()}:
+    if body.name == "default" or body.name in {model.name for model in use.models()[0]}:
         raise Conflict(f"there is a model {body.name!r} already: choose another name")
     request = TrainRequest(
         **body.model_dump(exclude={"webhook"}), request_id=bound("request_id"), trace=traceparent()

@@ -17,13 +17,22 @@ log = logging.getLogger(__name__)
 router = Router(prefix="/models", tags=["models"])
 
 
+class Models(Listing[dict[str, Any]]):
+    """A page of models."""
+
+    skipped: list[dict[str, str]]  # name and reason of folders that cannot be drawn with
+
+
 @router.get("", summary="List models")
-def listing(
-    use: Use, client: Known, limit: Limit = 100, cursor: str | None = None
-) -> Listing[dict[str, Any]]:
-    """Shipped and trained models by name, a page at a time."""
-    models = page(use.library.list(), lambda model: model.name, limit, cursor)
-    return Listing(items=[told(model, use) for model in models.items], next_cursor=models.next_cursor)
+def listing(use: Use, client: Known, limit: Limit = 100, cursor: str | None = None) -> Models:
+    """Shipped and trained models by name, a page at a time; ``skipped`` names those that cannot be read."""
+    found, skipped = use.models()
+    models = page(found, lambda model: model.name, limit, cursor)
+    return Models(
+        items=[told(model, use) for model in models.items],
+        next_cursor=models.next_cursor,
+        skipped=[vars(one) for one in skipped],
+    )
 
 
 @router.get("/{name}", summary="One model")
@@ -48,4 +57,4 @@ def promote(name: str, use: Use, client: Administers) -> dict[str, Any]:
 
 def told(model: PublishedModel, use: Services) -> dict[str, Any]:
     """What is said of a model."""
-    return model.describe() | {"default": model.name == use.promotion.name}
+    return model.describe() | {"default": model.name == use.default_model()}

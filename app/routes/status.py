@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from prometheus_client.exposition import choose_encoder
 
 from app import gauges
 from app.conditional import not_modified
+from app.errors import ServiceError
 from app.heads import Router
 from app.services import Use
 from contract.instruments import REGISTRIES
 from contract.metrics import API
+from contract.models import SkippedModel
 from contract.queue import GENERATE, TRAIN
 from contract.versions import TOGETHER
 
@@ -37,6 +40,7 @@ def healthz() -> dict[str, str]:
 def readyz(response: Response, use: Use) -> dict[str, Any]:
     """Redis and an image worker answer; a missing training worker is told, but only trainings wait.
 
+    Models that cannot be read are told, too, and others are drawn with.
     Workers of another version are told and not asked: docs/operations.md.
     """
     use.fleet.look()
@@ -44,6 +48,9 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
     if missing:
         response.status_code = 503
         response.headers["Retry-After"] = "2"
+    skipped: list[SkippedModel] = []
+    with contextlib.suppress(ServiceError):
+        skipped = use.models()[1]
     return {
         "status": "missing" if missing else "ready",
         "missing": missing,
@@ -51,6 +58,7 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
         "image_workers": use.fleet.workers.get(GENERATE, 0),
         "arithmetic": use.fleet.kinds,
         "training_workers": use.fleet.workers.get(TRAIN, 0),
+        "skipped_models": [vars(one) for one in skipped],
         "version": TOGETHER,
         "other_versions": use.fleet.others,
     }

@@ -37,6 +37,7 @@ class Board:
     uid: str
     title: str
     rows: tuple[tuple[str, tuple[Panel, ...]], ...]
+    quiet: str = "nothing yet"  # what a panel shows while there is nothing to show
 
 
 def rate(series: str, by: str = "") -> str:
@@ -44,15 +45,20 @@ def rate(series: str, by: str = "") -> str:
     return f"sum {f'by ({by}) ' if by else ''}(rate({series}[$__rate_interval]))"
 
 
+def number(expression: str) -> str:
+    """Where it is one, and not below 0: while nothing happens, a quotient or a quantile is NaN."""
+    return f"({expression}) >= 0"
+
+
 def mean(name: str) -> str:
     """Of a histogram."""
-    return f"{rate(f'{name}_sum')} / {rate(f'{name}_count')}"
+    return number(f"{rate(f'{name}_sum')} / {rate(f'{name}_count')}")
 
 
 def quantile(q: float, name: str, by: str = "") -> str:
     """Of a histogram."""
     labels = f"{by}, le" if by else "le"
-    return f"histogram_quantile({q}, {rate(f'{name}_bucket', labels)})"
+    return number(f"histogram_quantile({q}, {rate(f'{name}_bucket', labels)})")
 
 
 def stat(title: str, unit: str, query: str, told: str = "") -> Panel:
@@ -83,7 +89,7 @@ def grafana(board: Board) -> dict[str, Any]:
         for panel in row:
             if x + panel.width > COLUMNS:
                 y, x, tall = y + tall, 0, 0
-            panels.append(picture(panel, len(panels) + 1, x, y))
+            panels.append(picture(panel, board.quiet, len(panels) + 1, x, y))
             x, tall = x + panel.width, max(tall, panel.height)
         y += tall
     return {
@@ -94,7 +100,7 @@ def grafana(board: Board) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def picture(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
+def picture(panel: Panel, quiet: str, number: int, x: int, y: int) -> dict[str, Any]:
     """One panel as Grafana reads it."""
     now = panel.kind != "timeseries"
     return {
@@ -102,7 +108,8 @@ def picture(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
         "datasource": SOURCE,
         "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
         "fieldConfig": {
-            "defaults": {"unit": panel.unit} | ({} if panel.signed else {"min": 0}),
+            "defaults": {"unit": panel.unit, "noValue": quiet}
+            | ({} if panel.signed else {"min": 0}),
             "overrides": [],
         },
         "options": {"legend": {"displayMode": "list", "placement": "bottom"}} if not now else {},

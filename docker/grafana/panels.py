@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from boards import Board, grafana, lines, mean, quantile, rate, stat, table
+from boards import Board, grafana, lines, mean, number, quantile, rate, stat, table
 
 FOLDER = Path(__file__).resolve().parent / "dashboards"
 
@@ -27,9 +27,9 @@ SERVICE = Board(
         (
             "What a user feels",
             (
-                stat("Requests a second", "reqps", rate(REQUESTS)),
+                stat("Requests a second", "reqps", f"{rate(REQUESTS)} or vector(0)"),
                 stat("Failed", "percentunit",
-                     f"(({BROKEN} or vector(0)) + {BROKEN_OFF}) / {rate(REQUESTS)}",
+                     number(f"(({BROKEN} or vector(0)) + {BROKEN_OFF}) / {rate(REQUESTS)}") + " or vector(0)",
                      "the objective is 0.5 % at most"),
                 stat("First byte, 95 of 100", "s", quantile(0.95, ANSWER)),
                 stat("Images a second", "none", rate("vitgan_images_sent_total")),
@@ -49,7 +49,7 @@ SERVICE = Board(
             "Where the time goes",
             (
                 lines("Mean time of an order by stage", "s",
-                      (f"{rate(f'{STAGE}_sum', 'stage')} / scalar({ORDERS})", "{{stage}}"),
+                      (number(f"{rate(f'{STAGE}_sum', 'stage')} / scalar({ORDERS})"), "{{stage}}"),
                       told="credit: the client takes its bytes slowly; queue: workers are busy"),
                 lines("Stages, 95 of 100", "s", (quantile(0.95, STAGE, "stage"), "{{stage}}")),
                 lines("Images of a batch, mean", "none",
@@ -81,9 +81,14 @@ SERVICE = Board(
 )  # fmt: skip
 
 
+def known(name: str) -> str:
+    """A gauge of the trainings that run: while none does it is NaN, which no number equals."""
+    return f"(vitgan_training_{name} == vitgan_training_{name})"
+
+
 def of_training(name: str, by: str = "") -> str:
-    """A gauge of the trainings that run: while none does it is NaN, which is no number to show."""
-    return f"max by (instance{by}) (vitgan_training_{name})"
+    """The same, of each trainer."""
+    return f"max by (instance{by}) {known(name)}"
 
 
 TRAINING = Board(
@@ -94,10 +99,10 @@ TRAINING = Board(
             "The training that runs",
             (
                 stat("Done", "percentunit",
-                     "max(vitgan_training_images_seen / vitgan_training_images_wanted)"),
-                stat("Time left", "s", "max(vitgan_training_eta_seconds)"),
-                stat("Images a second", "none", "sum(vitgan_training_images_per_second)"),
-                stat("Looks wrong", "none", "max(vitgan_training_warning)", "1: the job's progress says why"),
+                     f"max({known('images_seen')} / {known('images_wanted')})"),
+                stat("Time left", "s", f"max{known('eta_seconds')}"),
+                stat("Images a second", "none", f"sum{known('images_per_second')}"),
+                stat("Looks wrong", "none", f"max{known('warning')}", "1: the job's progress says why"),
             ),
         ),
         (
@@ -132,7 +137,7 @@ TRAINING = Board(
                 lines("Memory", "bytes", (of_training("memory_bytes"), "{{instance}}"),
                       told="of the GPU at most so far; on a CPU of the process"),
                 lines("Silence", "s",
-                      ("time() - vitgan_training_report_timestamp_seconds", "{{instance}}"),
+                      (f"time() - {known('report_timestamp_seconds')}", "{{instance}}"),
                       told="since its last report; over ten minutes it has stalled", width=12),
                 lines("Claims that ended", "none",
                       ("sum by (outcome) (increase(vitgan_training_ends_total[1h]))", "{{outcome}}"),
@@ -140,6 +145,7 @@ TRAINING = Board(
             ),
         ),
     ),
+    quiet="no training runs",
 )  # fmt: skip
 
 FLEET = Board(

@@ -26,10 +26,10 @@ ENV = {
 }
 # Seconds more that a loaded machine may take; a connection that nothing watches would time out in the client.
 LATE_SECONDS, CLIENT_SECONDS = 10.0, 60.0
-POST = b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 HALF = b'--b\r\nContent-Disposition: form-data; name="na'
-UPLOAD = b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+UPLOAD = b"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import resource
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -162,6 +163,21 @@ async def test_a_file_that_breaks_changes_nothing_and_is_logged_once(
         assert "secret?" not in record.message
     file.write_text('{"keys": []}')
     assert (await ask(closed, key)).status_code == 401
+
+
+def test_a_revoked_key_ends_although_its_file_could_not_be_read_once(file: Path) -> None:
+    """As happens to a process that has all the files open that it may have."""
+    key, ring = make(file, "train"), KeyRing(file)
+    assert ring.client(key) is not None
+    with editing(file) as keys:
+        keys.clear()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        assert ring.client(key) is not None  # nothing else is known
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert ring.client(key) is None
 
 
 def test_without_a_good_file_it_does_not_start(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from contract import job_machine
 from contract.jobs import JobStore
 from contract.messages import DrawRequest
 from contract.queue import DRAW_TASK
@@ -128,3 +129,11 @@ async def test_trainings_and_drawings_wait_in_lines_of_their_own(api: Api) -> No
     job = (await api.http.post("/generate", json={}, headers=ASYNC)).json()
     second = (await api.http.post("/generate", json={}, headers=ASYNC)).json()
     assert (store.get(job["id"]).position, store.get(second["id"]).position) == (0, 1)
+
+
+async def test_a_key_whose_jobs_take_too_much_room_is_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_machine, "MOST_BYTES", 2.5 * job_machine.RECORD_BYTES)
+    answers = [await api.http.post("/generate", json={}, headers=ASYNC) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    refused(answers[-1], 429, "MiB", "cancel")
+    assert answers[-1].headers["retry-after"]

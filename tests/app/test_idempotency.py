@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from app import idempotency
 from app.idempotency import KEPT_SECONDS
 from contract.messages import TrainRequest
 from tests.app.conftest import Api, Start
@@ -30,6 +31,22 @@ async def test_a_random_seed_is_drawn_once(api: Api) -> None:
 async def test_repeats_that_come_together_agree_too(api: Api) -> None:
     calls = [api.http.post("/generate", json={"resolution": 8}, headers=KEY) for _ in range(10)]
     assert len({answer.content for answer in await asyncio.gather(*calls)}) == 1
+
+
+async def test_only_so_many_keys_of_a_client_are_kept(
+    api: Api, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "MOST_KEYS", 3)
+
+    async def seed(key: str) -> str:
+        answer = await api.http.post("/generate", json={"resolution": 8}, headers={"Idempotency-Key": key})
+        return str(answer.headers["x-seed"])
+
+    seeds = {key: await seed(key) for key in "abcdef"}
+    kept = [key for key in redis.keys("vitgan:idempotency:*") if ":of:" not in key]  # type: ignore[union-attr]
+    assert len(kept) == redis.zcard("vitgan:idempotency:of:anonymous") == 3
+    assert [await seed(key) for key in "ef"] == [seeds["e"], seeds["f"]]
+    assert 0 < redis.ttl("vitgan:idempotency:of:anonymous") <= KEPT_SECONDS
 
 
 async def test_another_request_under_the_key_is_refused(api: Api) -> None:
@@ -69,7 +86,7 @@ async def test_what_is_no_key_is_told(api: Api, key: str) -> None:
 
 async def test_keys_are_kept_for_a_day(api: Api, redis: Redis) -> None:
     await api.http.post("/generate", json={}, headers=KEY)
-    (kept,) = redis.keys("vitgan:idempotency:*")  # type: ignore[misc]
+    kept = next(redis.scan_iter("vitgan:idempotency:anonymous:*"))
     assert 0 < redis.ttl(kept) <= KEPT_SECONDS
     assert KEY["Idempotency-Key"] not in kept
 

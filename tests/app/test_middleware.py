@@ -210,6 +210,33 @@ async def test_pages_of_other_sites_change_nothing(start: Start, api: Api) -> No
         refused(await api.http.post("/generate", content=b"{}", headers={"Content-Type": media}), 415)
 
 
+@pytest.mark.parametrize(
+    ("host", "headers", "foreign"),
+    [
+        ("here.test:8000", {}, False),  # a program
+        ("here.test:8000", {"Origin": "http://here.test:8000"}, False),
+        ("Here.test", {"Origin": "https://here.test"}, False),
+        ("here.test:443", {"Origin": "https://here.test"}, False),
+        ("[::1]:8000", {"Origin": "http://[::1]:8000"}, False),
+        ("here.test:8000", {"Referer": "http://here.test:8000/docs"}, False),
+        ("here.test:8000", {"Origin": "http://there.test:8000"}, True),
+        ("here.test:8000", {"Origin": "http://here.test"}, True),
+        ("here.test:8000", {"Origin": "null"}, True),
+        ("here.test:8000", {"Origin": "http://[", "Referer": "http://here.test:8000/"}, True),
+        ("here.test:8000", {"Referer": "http://there.test/page"}, True),
+        ("here.test:8000", {"Referer": "http://here.test:8000.there.test/"}, True),
+    ],
+)
+async def test_without_sec_fetch_site_the_origin_must_be_this_host(
+    api: Api, host: str, headers: dict[str, str], foreign: bool
+) -> None:
+    for method, path in (("POST", "/generate"), ("DELETE", "/jobs/1"), ("POST", "/models/default/promote")):
+        body = {"seed": 1} if path == "/generate" else None
+        answer = await api.http.request(method, path, json=body, headers={"Host": host} | headers)
+        assert (answer.status_code == 403) is foreign, answer.text
+    assert (await api.http.get("/models", headers={"Host": host} | headers)).status_code == 200
+
+
 def test_origins_are_given_with_commas_or_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("https://a.test,http://b.test:1", '["https://a.test", "http://b.test:1"]'):
         monkeypatch.setenv("VITGAN_CORS_ORIGINS", text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import socket
 import threading
 import time
@@ -142,3 +144,31 @@ def test_of_many_requests_at_once_few_are_parsed_before_their_turn() -> None:
             assert part
             answered += part
         assert max(waiting) <= SLICE / len(b"GET / HTTP/1.1\r\n\r\n")
+
+
+def test_a_client_that_asks_ahead_and_leaves_is_no_failure(client: socket.socket, endless: Endless) -> None:
+    said: list[logging.LogRecord] = []
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(keep := lambda record: said.append(record) or True)
+    try:
+        client.sendall(GET * 3)
+        assert client.recv(4096)
+        client.close()
+        until(lambda: endless.closed)
+        time.sleep(0.2)  # for what would come next on that connection
+    finally:
+        log.removeFilter(keep)
+    assert said == []
+
+
+def test_what_is_no_http_behind_a_request_stays_out_of_the_answer(
+    client: socket.socket, endless: Endless
+) -> None:
+    client.sendall(GET)
+    answer = client.recv(4096)
+    client.sendall(GET + b"what is no HTTP\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        while part := client.recv(2**20):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.count(b"HTTP/1.1") == 1

@@ -15,7 +15,7 @@ async def test_alive_and_ready(api: Api) -> None:
     assert ready.status_code == 200
     assert ready.json() == {
         "status": "ready", "missing": [], "redis": True, "image_workers": 1, "training_workers": 0,
-        "arithmetic": {"portable": 1}, "version": TOGETHER, "other_versions": [],
+        "arithmetic": {"portable": 1}, "version": TOGETHER, "other_versions": [], "skipped_models": [],
     }  # fmt: skip
 
 
@@ -28,6 +28,19 @@ async def test_readyz_says_what_is_missing(start: Start) -> None:
         api = await start(alive=False, **{away: "redis://127.0.0.1:1/0"})
         answer = await api.http.get("/readyz")
         assert (answer.status_code, answer.json()["redis"]) == (503, False)
+        assert "Redis does not answer" in answer.json()["missing"][0]
+
+
+async def test_what_redis_says_is_passed_on(start: Start, valkey_url: str) -> None:
+    api = await start(alive=False, redis_url=valkey_url.replace("/0", "/99"))
+    answers = [
+        await api.http.get("/readyz"),
+        await api.http.get("/jobs"),
+        await api.http.post("/generate", json={}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 503
+        assert "Redis refuses this service (DB index is out of range)" in answer.text
 
 
 async def test_workers_of_another_version_are_told_and_not_asked(start: Start, redis: Redis) -> None:

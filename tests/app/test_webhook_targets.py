@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 import socket
 import ssl
@@ -17,6 +18,7 @@ import pytest
 from app import addresses
 from tests.app.conftest import Start
 from tests.app.receiver import SECRET, Receiver, ended, given_up, listening, soon
+from tests.conftest import free_port
 
 
 @pytest.fixture
@@ -42,17 +44,21 @@ async def test_what_is_private_is_refused(start: Start, receiver: Receiver, host
     api = await start(webhook_secret=SECRET, webhook_attempts=1)
     reason = await given_up(api, ended(api.services.jobs, receiver.url(host)))
     assert "no public address" in reason
+    assert all(address not in reason.replace(host.strip("[]"), "") for address in ("127.0.0.1", "::1"))
     assert receiver.connections == 0
 
 
 async def test_a_host_with_a_private_address_among_others_is_refused(
-    start: Start, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    start: Start, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     found = [ip_address("93.184.215.14"), ip_address("127.0.0.1")]
     monkeypatch.setattr(addresses, "look_up", lambda *_: found)
     api = await start(webhook_secret=SECRET, webhook_attempts=1)
     reason = await given_up(api, ended(api.services.jobs, receiver.url("two.example")))
-    assert "127.0.0.1, which is no public address" in reason
+    assert "two.example leads to what is no public address" in reason
+    assert "127.0.0.1" not in reason
+    assert "127.0.0.1" in caplog.text  # for whoever runs the service
     assert receiver.connections == 0
 
 
@@ -72,6 +78,13 @@ async def test_the_connection_goes_to_the_address_that_was_looked_at(
     await soon(lambda: len(receiver.posts) == 1)
     assert looks == ["nowhere.invalid"]
     assert receiver.posts[0].headers["host"] == f"nowhere.invalid:{receiver.port}"
+
+
+async def test_a_reason_has_no_address(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "look_up", lambda *_: [ip_address("127.0.0.2")])
+    api = await start(webhook_secret=SECRET, webhook_allow_private=True, webhook_attempts=1)
+    reason = await given_up(api, ended(api.services.jobs, f"http://inside.example:{free_port()}/"))
+    assert reason.startswith("the host takes no connection")
 
 
 def has_ipv6() -> bool:

@@ -64,7 +64,7 @@ class Laws(RuleBasedStateMachine):
             assert [*self.scores(keys.jobs_queued(kind)).items()] == waiting
         assert self.scores(keys.JOBS_RUNNING) == {job.id: job.lease for job in jobs if job.lease is not None}
         assert self.scores(keys.JOB_RINGS) == {job.id: job.due for job in jobs if job.due is not None}
-        ended = {job.id: job.finished_at for job in jobs if job.finished_at is not None}
+        ended = {job.id: job.kept_until() - 30 * 86_400 for job in jobs if job.finished_at is not None}
         assert self.scores(keys.JOBS_ENDED) == ended
         assert self.scores(keys.JOBS) == {job.id: job.created_at for job in jobs}
 
@@ -83,6 +83,11 @@ class Laws(RuleBasedStateMachine):
                 pixels[record["owner"]] += int(record.get("pixels", 0))
         assert self.redis.hgetall(keys.JOBS_PIXELS) == {owner: str(n) for owner, n in pixels.items() if n}
         owners = Counter(record["owner"] for _, record in self.records() if record["status"] in UNFINISHED)
+        sizes: Counter[str] = Counter()
+        for _, record in self.records():
+            assert int(record["size"]) > len(record["request"])
+            sizes[record["owner"]] += int(record["size"])
+        assert self.redis.hgetall(keys.JOB_BYTES) == {owner: str(size) for owner, size in sizes.items()}
         assert self.redis.hgetall(keys.JOBS_OPEN) == {owner: str(n) for owner, n in owners.items()}
 
     @invariant()

@@ -37,6 +37,11 @@ class ModelJob:
         self.status = status
         self.told.append(status)
 
+    def kept_until(self) -> float:
+        """A month after its end; if it was cancelled, an hour."""
+        assert self.finished_at is not None
+        return self.finished_at + (3600 if self.status == "cancelled" else 30 * 86_400)
+
     def held_by(self, fence: int) -> bool:
         """Whether a claim with that fence counts."""
         return self.status == "running" and self.fence == fence
@@ -137,12 +142,7 @@ class JobModel:
         job.due = self.now + (20, 40, 60)[min(job.rings, 3) - 1]
 
     def forget(self) -> list[str]:
-        month = 30 * 86_400
-        old = [
-            j.id
-            for j in self.jobs.values()
-            if j.finished_at is not None and j.finished_at + month <= self.now
-        ]
+        old = [j.id for j in self.jobs.values() if j.finished_at is not None and j.kept_until() <= self.now]
         for job_id in old:
             del self.jobs[job_id]
         return old

@@ -226,10 +226,10 @@ class JobMachine(Laws):
         assert sorted(rung) == sorted((job_id, self.model.jobs[job_id].kind) for job_id in due)
 
     @precondition(lambda self: self.ended)
-    @rule(twice=st.booleans())
-    def forget(self, twice: bool = False) -> None:
-        """A month later; perhaps another process is faster."""
-        self.pass_time(30 * 86_400)
+    @rule(twice=st.booleans(), seconds=st.sampled_from((3600, 30 * 86_400)))
+    def forget(self, twice: bool = False, seconds: float = 30 * 86_400) -> None:
+        """An hour or a month later; perhaps another process is faster."""
+        self.pass_time(seconds)
         old = self.model.forget()
         forgotten: list[str] = []
         self.redis.interrupt = (lambda: forgotten.extend(self.store.forget())) if twice else None

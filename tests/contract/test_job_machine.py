@@ -64,6 +64,8 @@ FAULTS = {  # a script, what stands in it once, what stands there instead
     "an ended job is in no index": ("FINISH", "redis.call.'ZADD', ended.*", ""),
     "a claim is told nobody": ("CLAIM", "become.'running'.", "redis.call('HSET', job, 'status', 'running')"),
     "a forgotten job leaves its events": ("FORGET", "'DEL', job, events", "'DEL', job"),
+    "a forgotten job takes room for ever": ("FORGET", "owner, -size", "owner, 0"),
+    "a cancelled job is kept a month": ("CANCEL", "now - keep . brief", "now"),
     "one job more may wait": ("CREATE", "'ZCARD', queued. >=", "'ZCARD', queued) >"),
     "one job more may be unfinished": ("CREATE", "unfinished >=", "unfinished >"),
     "a repeated job is begun anew": ("CREATE", "'EXISTS', job. == 1", "'EXISTS', job) == 2"),

@@ -5,7 +5,16 @@ from redis import Redis
 
 from contract import job_machine, keys
 from contract.job_turns import pixel_rate, pixels_left
-from contract.jobs import Beat, Claim, JobFinishedError, JobStatus, JobStore, NameTakenError, PixelsUsedError
+from contract.jobs import (
+    Beat,
+    Claim,
+    JobFinishedError,
+    JobStatus,
+    JobStore,
+    NameTakenError,
+    PixelsUsedError,
+    RecordsFullError,
+)
 from contract.messages import DrawRequest, Images, Side, TrainRequest
 from contract.webhooks import WebhookQueue
 
@@ -258,6 +267,51 @@ def test_long_after_its_end_nothing_is_left_of_a_job(
     store.cancelled(claim)
     store.forget()
     assert redis.keys("vitgan:*") == []
+
+
+def test_a_cancelled_job_is_forgotten_after_an_hour(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled, failed = store.create(request()), store.create(request("dogs"))
+    store.fail(claimed(store, failed), "no")
+    store.request_cancel(cancelled)
+    assert store.forget() == []
+    assert job_machine.CANCELLED_SECONDS == 3600
+    hour_later = job_machine.KEEP_SECONDS - 3600.0
+    monkeypatch.setattr(job_machine, "KEEP_SECONDS", hour_later)
+    assert store.forget() == [cancelled]
+
+
+def test_of_an_owner_only_so_much_is_kept(
+    store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Created and cancelled again and again: the oldest ended ones go, what is unfinished stays."""
+    record = job_machine.RECORD_BYTES
+    monkeypatch.setattr(job_machine, "MOST_KEPT_BYTES", 4 * record)
+    monkeypatch.setattr(job_machine, "MOST_BYTES", 10 * record)
+    other, unfinished = store.create(request(), owner="you"), store.create(request("dogs"), owner="me")
+    ended = [store.create(request(f"cats{number}"), owner="me") for number in range(8)]
+    for job_id in ended:
+        store.request_cancel(job_id)
+    with pytest.raises(RecordsFullError):
+        store.create(request("one-more"), owner="me")
+    assert set(store.trim()) == set(ended[:-2])  # its record and two more are under four
+    assert int(redis.hget(keys.JOB_BYTES, "me") or 0) <= 4 * record  # type: ignore[arg-type]
+    assert [job.id for job in store.list(20, owner="me")] == [*reversed(ended[-2:]), unfinished]
+    assert store.get(other).id == other
+    assert not redis.exists(keys.job(ended[0]), keys.job_events(ended[0]))
+    store.create(request("mice"), owner="me")
+    monkeypatch.setattr(job_machine, "MOST_KEPT", 3)
+    assert store.trim() == ended[-2:-1]
+
+
+def test_ten_thousand_seeds_in_a_row_take_little(store: JobStore, redis: Redis) -> None:
+    side = Side.whole(8)
+    for seeds in (tuple(range(10_000)), (3, 1, 2, 7)):
+        what = Images(seeds=seeds, truncation=1, columns=side, rows=side, zipped=True)
+        job_id = store.create(DrawRequest(model="m", digest="d", what=what))
+        claim = store.claim(job_id, DrawRequest)
+        assert claim is not None
+        assert claim.request.what.seeds == seeds
+        assert len(redis.hget(keys.job(job_id), "request") or "") < 1000  # type: ignore[arg-type]
 
 
 def test_a_page_leaves_out_what_is_forgotten_meanwhile(store: JobStore, redis: Redis) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,35 @@ def test_what_describes_no_model_is_passed_over(
     assert word in caplog.text
     with pytest.raises(KeyError):
         ModelLibrary(tmp_path / "first").get("bad")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_one_bad_model_is_one_skipped_model(tmp_path: Path, file: str) -> None:
+    """Pipes that nobody writes to, folders, devices, files without end; what is wrong is said."""
+    for name in ("good", "pipe", "folder", "loop", "device", "endless"):
+        publish(tmp_path / name)
+        if name != "good":
+            (tmp_path / name / file).unlink()
+    os.mkfifo(tmp_path / "pipe" / file)
+    (tmp_path / "folder" / file).mkdir()
+    (tmp_path / "loop" / file).symlink_to(tmp_path / "loop" / file)
+    (tmp_path / "device" / file).symlink_to("/dev/zero")
+    with (tmp_path / "endless" / file).open("wb") as endless:
+        endless.truncate(2**40)
+    models, skipped = ModelLibrary(tmp_path).scan()
+    assert [model.name for model in models] == ["good"]
+    assert {one.name for one in skipped} == {"pipe", "folder", "loop", "device", "endless"}
+    assert all(one.reason.startswith(f"{file}: ") for one in skipped), skipped
+    assert str(tmp_path) not in repr(skipped)
+
+
+def test_a_folder_of_models_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    publish(tmp_path / "models" / "good")
+    (tmp_path / "file").write_bytes(b"")
+    models, (skipped,) = ModelLibrary(tmp_path / "file", tmp_path / "models").scan()
+    assert [model.name for model in models] == ["good"]
+    assert (skipped.name, skipped.reason) == ("file", "Not a directory")
 
 
 def test_half_a_model_is_not_listed(tmp_path: Path) -> None:

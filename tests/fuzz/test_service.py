@@ -56,6 +56,8 @@ def answer(order: ImageBatch | Composition) -> list[Frame]:
 @pytest.fixture(scope="module")
 def served(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server on a real Valkey, with a painter in the worker's place."""
+    with command_client(valkey_url) as redis:
+        redis.flushall()  # which may keep the jobs of another test's folder
     folder = tmp_path_factory.mktemp("served")
     model = folder / "models" / "emoji-32"
     model.mkdir(parents=True)

@@ -98,6 +98,42 @@ def draw(http: httpx.Client, number: int) -> None:
         http.post("/interpolate", json={"seeds": [1, 2], "frames": 8, "resolution": 64}, headers=asynchronous)
 
 
+def test_where_nothing_has_happened_panels_say_so(tmp_path: Path) -> None:
+    """Neither "NaN" nor "No data": a number, or else the word that the panel has for it."""
+    binary("prometheus")
+    keys, port = tmp_path / "keys.json", free_port()
+    keys.write_text('{"keys": []}')  # with keys no first picture is drawn
+    service = Service.start(
+        tmp_path,
+        VITGAN_API_KEYS_FILE=str(keys),
+        VITGAN_METRICS_PORT=str(port),
+        VITGAN_METRICS_HOST="127.0.0.1",
+    )
+    targets = {"api": service.port, "worker": port, "trainer": port + 1}
+    prometheus = Prometheus(
+        tmp_path / "prometheus", {job: f"127.0.0.1:{number}" for job, number in targets.items()}
+    )
+    try:
+        until(lambda: len(prometheus.query("count_over_time(up[10s]) > 8")) == 3, 60)
+        wrong, shown = [], 0
+        for path in DASHBOARDS:
+            for panel in json.loads(path.read_text())["panels"]:
+                queries = [
+                    one["expr"].replace("$__rate_interval", WINDOW) for one in panel.get("targets", ())
+                ]
+                found = [float(one["value"][1]) for query in queries for one in prometheus.query(query)]
+                shown += bool(found)
+                if any(value != value for value in found):
+                    wrong.append(f"{path.stem}: {panel['title']}: NaN")
+                if queries and not found and not panel["fieldConfig"]["defaults"].get("noValue"):
+                    wrong.append(f"{path.stem}: {panel['title']}: No data")
+        assert wrong == []
+        assert shown > 20
+    finally:
+        prometheus.stop()
+        service.stop()
+
+
 def test_no_panel_is_empty(watched: Watched) -> None:
     empty = []
     for path in DASHBOARDS:

@@ -9,6 +9,7 @@ import pytest
 from contract.messages import Side
 from contract.models import ModelLibrary, PublishedModel
 from tests.worker.conftest import publish_tiny
+from worker import engine as engine_module
 from worker.engine import Engine, ModelGoneError, core_count
 
 SIZES = [(16, 16), (64, 64), (33, 20), (3, 5), (1, 1), (700, 300)]
@@ -73,6 +74,24 @@ def test_a_model_that_was_replaced_or_removed_is_gone(library: ModelLibrary, tin
     shutil.rmtree(tiny.folder)
     with pytest.raises(ModelGoneError):
         draw(engine, tiny, [1], (16, 16))
+
+
+def test_a_model_that_does_not_load_holds_up_no_other(
+    library: ModelLibrary, tiny: PublishedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount cannot be made to stall here: the library's look at it does."""
+    engine, goes_on, look = Engine(library), threading.Event(), library.get
+    before = draw(engine, tiny, [1], (16, 16))
+    publish_tiny(tiny.folder.parent / "other", seed=1)
+    other = library.get("other")
+    monkeypatch.setattr(library, "get", lambda name: goes_on.wait(60) and look(name))
+    monkeypatch.setattr(engine_module, "LOAD_SECONDS", 0.1)
+    with pytest.raises(TimeoutError, match="other has not loaded"):
+        draw(engine, other, [1], (16, 16))
+    assert np.array_equal(draw(engine, tiny, [1], (16, 16)), before)
+    goes_on.set()
+    monkeypatch.setattr(engine_module, "LOAD_SECONDS", 30)
+    assert not np.array_equal(draw(engine, other, [1], (16, 16)), before)
 
 
 def test_only_so_many_models_stay_loaded(library: ModelLibrary, tiny: PublishedModel) -> None:
