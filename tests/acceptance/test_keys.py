@@ -174,7 +174,7 @@ def test_the_key_is_in_no_log_of_a_server_that_logs_all(locked: Locked, tmp_path
             for headers in ({"X-API-Key": locked.drawing}, {"Authorization": f"Bearer {locked.drawing}"}):
                 assert http.get("/models", headers=headers).status_code == 200
                 assert http.get("/datasets", headers=headers).status_code == 403
-                assert http.post("/generate", content=b"{", headers=headers).status_code == 422
+                assert http.post("/generate", content=b"{", headers=headers).status_code == 415
             wrong = {"Authorization": f"Bearer {locked.drawing}x"}
             assert http.get("/models", headers=wrong).status_code == 401
         until(lambda: '"GET /models HTTP/1.1" 401' in log.read_text(), 10)
