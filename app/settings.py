@@ -75,7 +75,7 @@ class AppSettings(SharedSettings):
         description="kind of arithmetic that draws images when workers of several kinds run (GET /readyz "
         "lists them)",
     )
-    default_model: str = Field("emoji-32", description="the model that `default` names until one is promoted")
+    default_model: str = Field("personas", description="the model that `default` names until one is promoted")
     max_side: int = Field(MAX_SIDE, ge=1, le=MAX_SIDE, description="pixels of an image's side")
     max_pixels: int = Field(
         2**32, ge=1, description="pixels of one image that is sent as it is painted (PNG)"

@@ -36,7 +36,7 @@ def seconds_a_pixel(model: PublishedModel, limits: Limits) -> float:
 def run(limits: Limits) -> None:
     """Prints a line a size: one image, drawn by all cores, with and without PNG."""
     library = ModelLibrary(SharedSettings().shipped_models_dir)
-    model = library.get("emoji-32")
+    model = library.get("personas")
     engine = Engine(library, limits.cores)
     limit = 1e-6 / seconds_a_pixel(model, limits)
     print(f"limit of products and sines: {limit:.2f} megapixels/s on {limits.cores} cores")

@@ -1,6 +1,6 @@
 """Can patch borders be seen? The seam ratio (model/seams.py) of a model's pictures, from native size up.
 
-python -m bench.seams models/emoji-32
+python -m bench.seams models/personas
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def run() -> None:
     """Prints both, and what is between them."""
     use_threads(1)
     engine = Engine(ModelLibrary(SHIPPED_MODELS), core_count(0))
-    model = ModelLibrary(SHIPPED_MODELS).get("emoji-32")
+    model = ModelLibrary(SHIPPED_MODELS).get("personas")
     with (
         running_service() as port,
         closing(HTTPConnection("127.0.0.1", port, timeout=300)) as http,

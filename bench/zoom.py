@@ -1,6 +1,6 @@
 """Do sizes agree? An image at twice the size, averaged two by two, beside the image itself.
 
-    python -m bench.zoom models/emoji-32 [PICTURES.zip]
+    python -m bench.zoom models/personas [PICTURES.zip]
 
 PSNR in dB over a set of seeds, at each side. With pictures, the same of real ones resized with Pillow's
 bicubic filter: what an ordinary resize of the data would give.

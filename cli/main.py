@@ -155,7 +155,8 @@ def train(
     max_minutes: Annotated[float | None, typer.Option(help="Stop after that time.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     start: Annotated[
-        str | None, typer.Option(help="Name or folder of a model whose weights G starts with.")
+        str | None,
+        typer.Option(help="Name or folder of a model that G starts with, or the folder of a run: G and D."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     compiler: Annotated[
@@ -207,7 +208,7 @@ def generate(
     seeds: Annotated[str, typer.Option(help="Numbers and ranges: 0-15,20.")],
     out: Annotated[Path, typer.Option(help="Folder for seed0042.png files.")],
     resolution: Annotated[str, typer.Option(help="512 or 333x200.")] = "256",
-    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "emoji-32",
+    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "personas",
     truncation: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
     region: Annotated[str | None, typer.Option(help="x,y,width,height: only that part.")] = None,
     file_format: Annotated[Literal["png", "webp", "jpeg"], typer.Option("--format")] = "png",
@@ -231,7 +232,7 @@ def grid(
     seeds: Annotated[str, typer.Option(help="Numbers and ranges: 0-15,20.")],
     out: Annotated[Path, typer.Option(help="The PNG to write.")],
     resolution: Annotated[str, typer.Option(help="Of each picture: 512 or 333x200.")] = "256",
-    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "emoji-32",
+    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "personas",
     truncation: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
     across: Annotated[int | None, typer.Option(min=1, help="Pictures in a row.")] = None,
 ) -> None:
@@ -257,7 +258,7 @@ def interpolate(
     out: Annotated[Path, typer.Option(help="The file to write: .png (APNG) or .webp.")],
     frames: Annotated[int, typer.Option(min=2, help="Of the whole animation.")] = 72,
     resolution: Annotated[str, typer.Option(help="512 or 333x200.")] = "256",
-    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "emoji-32",
+    model: Annotated[str, typer.Option(help="A model's name or folder.")] = "personas",
     truncation: Annotated[float, typer.Option(min=0, max=1)] = 1.0,
     space: Annotated[
         Literal["z", "w"], typer.Option(help="z: great circles between latents; w: lines between styles.")

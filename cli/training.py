@@ -14,13 +14,13 @@ from pathlib import Path
 from cli.local import find_model
 from cli.telling import Lines, say
 from cli.values import clock
-from model.checkpoint import load_generator
+from model.checkpoint import checkpoints
 from model.config import Config
 from model.data import Pictures, load_pictures
-from model.generator import Generator
 from model.plan import plan
 from model.progress import Progress
 from model.run_folder import held
+from model.start import Start
 from model.training import train
 from model.watch import TrainingError
 
@@ -134,9 +134,12 @@ def cache_folder(given: Path | None) -> Path:
     return given or Path(os.environ.get("VITGAN_CACHE_DIR", home))
 
 
-def _start(run: RunOptions) -> Generator | None:
-    """The model to start from."""
-    return load_generator(find_model(run.start).folder) if run.start else None
+def _start(run: RunOptions) -> Start | None:
+    """The model or the run to start from."""
+    if not run.start:
+        return None
+    folder = Path(run.start)
+    return Start.of(folder if checkpoints(folder) else find_model(run.start).folder)
 
 
 def _pictures(config: Config, data: DataOptions) -> Pictures:

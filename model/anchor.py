@@ -12,7 +12,6 @@ b pictures, r their side, V views.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
@@ -20,23 +19,6 @@ from torch import Tensor
 
 from model.generator import Generator
 from model.views import View
-
-MAY_DIFFER = ("overlap", "coordinates", "zoom")  # of two generators, that one may start from the other
-
-
-def start_from(generator: Generator, start: Generator) -> None:
-    """Gives the generator the weights of another; what only finer pixels need starts as it was.
-
-    Raises ``ValueError`` if they differ in more than how patches are painted.
-    """
-    ours, theirs = asdict(generator.config), asdict(start.config)
-    for name in ours:
-        if name not in MAY_DIFFER and ours[name] != theirs[name]:
-            raise ValueError(
-                f"generator.{name} is {ours[name]}, but {theirs[name]} in the model to start from: "
-                f"they may differ in {', '.join(MAY_DIFFER)}"
-            )
-    generator.load_state_dict(start.state_dict(), strict=False)
 
 
 class Anchor:

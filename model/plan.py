@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model.config import Config
 from model.data import Pictures
 from model.devices import Devices, peak_memory
-from model.generator import Generator
+from model.start import Start
 from model.trainer import Trainer
 
 STEPS = 3
@@ -40,7 +40,7 @@ def plan(
     *,
     device: str = "cpu",
     compiler: str = "off",
-    start: Generator | None = None,
+    start: Start | None = None,
 ) -> Plan:
     """Builds both networks, counts a step's products, times three steps; nothing is kept.
 

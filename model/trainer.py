@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model import losses
 from model.adaptive import AugmentControl
-from model.anchor import Anchor, start_from
+from model.anchor import Anchor
 from model.augment import augment
 from model.batch import Draws, check_parts, draw
 from model.config import Config
@@ -32,6 +32,7 @@ from model.ema import ema_decay, ema_update
 from model.generator import Generator
 from model.rates import rate_groups
 from model.seams import seam_loss
+from model.start import Start
 from model.views import View
 
 
@@ -52,12 +53,12 @@ class Trainer:
     """Both networks, their optimisers and the counter: all that a checkpoint holds, and one step.
 
     ``compiler`` is a mode of ``torch.compile`` ("default"; "reduce-overhead" uses CUDA graphs), or "off";
-    ``start`` a generator to start from, whose pictures ``training.anchor`` holds.
+    ``start`` what to start from, whose pictures ``training.anchor`` holds.
     """
 
     def __init__(
         self, config: Config, seed: int, device: torch.device, *,
-        devices: Devices | None = None, compiler: str = "off", start: Generator | None = None,
+        devices: Devices | None = None, compiler: str = "off", start: Start | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # neither is used by a step; a picture library of tomorrow may
@@ -73,8 +74,9 @@ class Trainer:
             )
         self.anchor = None
         if start is not None:
-            start_from(generator, start)
-            self.anchor = Anchor(start.to(device), settings.oversample) if settings.anchor else None
+            start.into(generator, discriminator, config.discriminator)
+            if settings.anchor:
+                self.anchor = Anchor(start.generator.to(device), settings.oversample)
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.adam_g = self._adam(self.generator, config.training.generator_rate)

@@ -22,9 +22,9 @@ from model.config import Config
 from model.data import Pictures
 from model.devices import Devices
 from model.evaluation.swd import QUICK_PICTURES, quick_distance
-from model.generator import Generator
 from model.progress import Progress, Reporter, trim_log
 from model.sampling import grid_image, native_pictures
+from model.start import Start
 from model.trainer import Trainer
 from model.watch import diverged, explained
 
@@ -40,7 +40,7 @@ def train(
     seed: int | None = None,
     tick_kimg: float = 4.0,
     resume: bool = False,
-    start: Generator | None = None,
+    start: Start | None = None,
     device: str = "cpu",
     compiler: str = "off",
     deterministic: bool = False,
@@ -78,7 +78,7 @@ def train(
         devices.close()
 
 
-def _go_on(trainer: Trainer, run: Path, total: int, seed: int | None, start: Generator | None) -> list[str]:
+def _go_on(trainer: Trainer, run: Path, total: int, seed: int | None, start: Start | None) -> list[str]:
     """Loads the newest whole checkpoint of the run, if it has one; gives what to say about it."""
     found = load_checkpoint(run)
     if found is None:

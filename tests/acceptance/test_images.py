@@ -105,7 +105,7 @@ def test_a_larger_picture_is_the_same_picture_with_more_pixels(http: httpx.Clien
 def test_every_shipped_model_draws(http: httpx.Client) -> None:
     """Each fits its limit of 12 MB, draws at native size and above, and no two draw the same."""
     folders = sorted(path.parent for path in SHIPPED_MODELS.glob("*/config.json"))
-    assert {"cifar10-32", "emoji-32"} <= {folder.name for folder in folders}
+    assert {"cifar10-32", "personas"} <= {folder.name for folder in folders}
     drawn = set()
     for folder in folders:
         assert sum(file.stat().st_size for file in folder.iterdir()) < 12_000_000
@@ -139,7 +139,7 @@ def test_the_same_request_gives_the_same_bytes(service: Service, tmp_path: Path)
             assert asyncio.run(many(service, crowd))[30] == expected
 
     # The command line draws the same bytes without the service.
-    run_generation("emoji-32", [7], Side.whole(64), Side.whole(64), 1.0, COLOUR_PNG, tmp_path)
+    run_generation("personas", [7], Side.whole(64), Side.whole(64), 1.0, COLOUR_PNG, tmp_path)
     assert (tmp_path / "seed0007.png").read_bytes() == alone[0]
 
     # And so does another start of the service, with another number of threads.

@@ -30,7 +30,7 @@ def test_the_grid_draws_and_a_seed_opens_large(page: Page) -> None:
     page.locator("#grid .tile[data-seed='3']").click()
     expect(page.locator("#viewer")).to_be_visible()
     expect(page.locator("#viewer img")).to_have_js_property("naturalWidth", 333, timeout=60_000)
-    expect(page.locator("#viewer-caption")).to_contain_text("emoji-32@")
+    expect(page.locator("#viewer-caption")).to_contain_text("personas@")
     expect(page.locator("#viewer-curl")).to_contain_text('"seed":3,"resolution":[333,200]')
     page.keyboard.press("Escape")
     expect(page.locator("#viewer")).to_be_hidden()

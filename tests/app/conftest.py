@@ -77,8 +77,8 @@ Start = Callable[..., Awaitable[Api]]
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    """One published model, ``emoji-32``; the API never looks into its weights."""
-    folder = tmp_path / "models" / "emoji-32"
+    """One published model, ``personas``; the API never looks into its weights."""
+    folder = tmp_path / "models" / "personas"
     folder.mkdir(parents=True)
     config = {"preset": "vitgan-ti-32", "kimg": 1, "created_at": "now", "generator": {"resolution": 32}}
     (folder / "config.json").write_text(json.dumps(config))

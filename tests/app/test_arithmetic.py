@@ -25,10 +25,10 @@ async def test_a_kind_is_named_in_everything_that_its_bytes_follow_from(start: S
     api = await fleet(start, NATIVE)
     answer = await api.http.post("/generate", json={"seed": 7, "resolution": 64})
     model = api.services.model("default")
-    assert answer.headers["x-model"] == f"emoji-32@{model.short_digest}+{NATIVE}"
+    assert answer.headers["x-model"] == f"personas@{model.short_digest}+{NATIVE}"
     assert api.painter.batches[-1].arithmetic == NATIVE
     moved = await api.http.get("/images/default/7.png?resolution=64")
-    assert moved.headers["location"] == f"/images/emoji-32@{model.short_digest}+{NATIVE}/7.png?resolution=64"
+    assert moved.headers["location"] == f"/images/personas@{model.short_digest}+{NATIVE}/7.png?resolution=64"
     again = await api.http.get(moved.headers["location"])
     assert again.headers["etag"] == answer.headers["etag"]
     assert "immutable" in again.headers["cache-control"]
@@ -39,12 +39,12 @@ async def test_a_kind_is_named_in_everything_that_its_bytes_follow_from(start: S
 async def test_both_kinds_draw_side_by_side_and_none_answers_for_the_other(start: Start) -> None:
     api = await fleet(start, NATIVE, PORTABLE)
     digest = api.services.model("default").short_digest
-    portable = await api.http.get(f"/images/emoji-32@{digest}/7.png")
-    native = await api.http.get(f"/images/emoji-32@{digest}+{NATIVE}/7.png")
+    portable = await api.http.get(f"/images/personas@{digest}/7.png")
+    native = await api.http.get(f"/images/personas@{digest}+{NATIVE}/7.png")
     assert [batch.arithmetic for batch in api.painter.batches] == [PORTABLE, NATIVE]
     assert portable.headers["etag"] != native.headers["etag"]
     has = {"If-None-Match": portable.headers["etag"]}
-    assert (await api.http.get(f"/images/emoji-32@{digest}+{NATIVE}/7.png", headers=has)).status_code == 200
+    assert (await api.http.get(f"/images/personas@{digest}+{NATIVE}/7.png", headers=has)).status_code == 200
     assert (await api.http.get("/readyz")).json()["arithmetic"] == {NATIVE: 1, PORTABLE: 1}
 
 
@@ -61,9 +61,9 @@ async def test_the_preferred_kind_draws_what_names_none(start: Start, preferred:
 async def test_bytes_of_a_kind_that_no_worker_has_are_refused(start: Start) -> None:
     api = await fleet(start, NATIVE)
     digest = api.services.model("default").short_digest
-    answer = await api.http.get(f"/images/emoji-32@{digest}/7.png")
+    answer = await api.http.get(f"/images/personas@{digest}/7.png")
     refused(answer, 503, f"no image worker of arithmetic 'portable' is running, only of {NATIVE}")
-    refused(await api.http.get(f"/images/emoji-32@{digest}+GPU!/7.png"), 404, "emoji-32")
+    refused(await api.http.get(f"/images/personas@{digest}+GPU!/7.png"), 404, "personas")
     assert api.painter.batches == []
 
 

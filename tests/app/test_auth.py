@@ -249,7 +249,7 @@ async def test_the_documents_show_both_schemes(closed: Api) -> None:
 
 
 async def test_what_a_key_opened_stays_out_of_shared_caches(closed: Api, api: Api, file: Path) -> None:
-    url = f"/images/emoji-32@{api.services.model('default').digest[:12]}/1.png"
+    url = f"/images/personas@{api.services.model('default').digest[:12]}/1.png"
     key = make(file, "generate")
     assert (await api.http.get(url)).headers["cache-control"] == "public, max-age=31536000, immutable"
     assert (await ask(closed, key, path=url)).headers[

@@ -39,7 +39,7 @@ async def test_an_image_comes_with_what_it_is(api: Api) -> None:
     assert answer.headers["content-length"] == str(len(answer.content))
     assert answer.headers["x-seed"] == "42"
     model = api.services.model("default")
-    assert answer.headers["x-model"] == f"emoji-32@{model.digest[:12]}"
+    assert answer.headers["x-model"] == f"personas@{model.digest[:12]}"
     assert answer.headers["server-timing"] == 'queue;dur=1.0, batch;desc="1", render;dur=2.0'
     assert len(answer.headers["x-request-id"]) == 32
 
@@ -58,9 +58,9 @@ async def test_the_etag_follows_everything_the_bytes_depend_on(api: Api, models_
 
     tag = await etag()
     assert tag.startswith('"')
-    assert tag == await etag(resolution=[64, 64], truncation=1, model="emoji-32")
+    assert tag == await etag(resolution=[64, 64], truncation=1, model="personas")
     others = {await etag(seed=2), await etag(resolution=65), await etag(truncation=0.9)}
-    (models_dir / "emoji-32" / "model.safetensors").write_bytes(b"other weights")
+    (models_dir / "personas" / "model.safetensors").write_bytes(b"other weights")
     others.add(await etag())
     assert len(others | {tag}) == 5
 
@@ -236,7 +236,7 @@ async def test_what_is_no_json_is_told(api: Api, content: bytes) -> None:
     assert answer.status_code in (400, 422)
 
 
-@pytest.mark.parametrize("model", ["nobody", "../emoji-32", "emoji-32/", "/etc/passwd", "", "EMOJI-32"])
+@pytest.mark.parametrize("model", ["nobody", "../personas", "personas/", "/etc/passwd", "", "PERSONAS"])
 async def test_an_unknown_model_is_404(api: Api, model: str) -> None:
     refused(await api.http.post("/generate", json={"model": model}), 404, "model", "GET /models")
 
@@ -257,7 +257,7 @@ async def test_our_own_x_model_names_a_model_everywhere(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "reference", ["emoji-32@", "emoji-32@abc", f"emoji-32@{'0' * 12}", "emoji-32@x+y", "@"]
+    "reference", ["personas@", "personas@abc", f"personas@{'0' * 12}", "personas@x+y", "@"]
 )
 async def test_another_digest_is_404_everywhere(api: Api, reference: str) -> None:
     answers = [

@@ -75,7 +75,7 @@ async def test_a_refused_request_may_come_again(start: Start) -> None:
 
 async def test_a_model_replaced_meanwhile_is_told(api: Api, models_dir: Path) -> None:
     await api.http.post("/generate", json={}, headers=KEY)
-    (models_dir / "emoji-32" / "model.safetensors").write_bytes(b"other weights")
+    (models_dir / "personas" / "model.safetensors").write_bytes(b"other weights")
     refused(await api.http.post("/generate", json={}, headers=KEY), 409, "replaced", "new key")
 
 
@@ -130,7 +130,7 @@ async def test_a_training_that_is_asked_for_again_is_the_same_job(api: Api) -> N
 async def test_a_drawing_that_is_asked_for_again_is_the_same_job(api: Api, models_dir: Path) -> None:
     headers = KEY | {"Prefer": "respond-async"}
     first = await api.http.post("/generate", json={"seeds": "0-9"}, headers=headers)
-    (models_dir / "emoji-32" / "model.safetensors").write_bytes(b"other weights")
+    (models_dir / "personas" / "model.safetensors").write_bytes(b"other weights")
     again = await api.http.post("/generate", json={"seeds": "0-9"}, headers=headers)
     assert again.json()["id"] == first.json()["id"]
     assert len(api.services.jobs.list(10)) == 1

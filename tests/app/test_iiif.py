@@ -196,7 +196,7 @@ def test_every_listed_tile_and_size_can_be_asked_for() -> None:
 
 
 def pinned(api: Api, rest: str = "", seed: int | str = 42) -> str:
-    return f"/iiif/3/emoji-32%40{api.services.model('default').short_digest}:{seed}{rest}"
+    return f"/iiif/3/personas%40{api.services.model('default').short_digest}:{seed}{rest}"
 
 
 async def test_the_description(api: Api) -> None:
@@ -294,7 +294,7 @@ async def test_what_the_standard_does_not_know_is_400(api: Api, rest: str, word:
 
 
 @pytest.mark.parametrize(
-    "name", ["emoji-32", "nobody:1", "emoji-32:-1", "emoji-32:4294967296", "emoji-32@00:1", ":1"]
+    "name", ["personas", "nobody:1", "personas:-1", "personas:4294967296", "personas@00:1", ":1"]
 )
 async def test_unknown_images_are_404(api: Api, name: str) -> None:
     for rest in ("", "/info.json", "/full/64,/0/default.png"):

@@ -9,7 +9,7 @@ from tests.app.test_generate import refused
 
 
 def digest_url(api: Api, rest: str = "42.png", digits: int = 12) -> str:
-    return f"/images/emoji-32@{api.services.model('default').digest[:digits]}/{rest}"
+    return f"/images/personas@{api.services.model('default').digest[:digits]}/{rest}"
 
 
 async def test_a_digest_url_is_the_image_for_ever(api: Api) -> None:
@@ -22,7 +22,7 @@ async def test_a_digest_url_is_the_image_for_ever(api: Api) -> None:
     assert (await api.http.get(digest_url(api, digits=64))).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["emoji-32", "default"])
+@pytest.mark.parametrize("name", ["personas", "default"])
 async def test_a_name_is_redirected_to_its_digest_now(api: Api, name: str) -> None:
     answer = await api.http.get(f"/images/{name}/7.webp?resolution=64&region=0,0,8,9")
     assert answer.status_code == 307
@@ -55,7 +55,7 @@ async def test_head_tells_all_and_draws_nothing(api: Api) -> None:
 
 async def test_promotion_never_serves_the_old_picture(api: Api, models_dir: Path) -> None:
     old = digest_url(api)
-    (models_dir / "emoji-32" / "model.safetensors").write_bytes(b"other weights")
+    (models_dir / "personas" / "model.safetensors").write_bytes(b"other weights")
     assert digest_url(api) != old
     refused(await api.http.get(old), 404, "is", "now, not")
     assert (await api.http.get("/images/default/42.png")).headers["location"] == digest_url(api)
@@ -82,6 +82,6 @@ async def test_a_wrong_url_is_told(api: Api, rest: str, words: tuple[str, ...]) 
     assert api.painter.batches == []
 
 
-@pytest.mark.parametrize("model", ["nobody", "emoji-32@abc", "emoji-32@" + "0" * 12, "EMOJI"])
+@pytest.mark.parametrize("model", ["nobody", "personas@abc", "personas@" + "0" * 12, "PERSONAS"])
 async def test_an_unknown_model_is_404(api: Api, model: str) -> None:
     refused(await api.http.get(f"/images/{model}/1.png"), 404, "model")

@@ -76,7 +76,7 @@ async def test_a_wrong_field_is_told(api: Api, redis: Redis, change: dict[str, A
     assert (await api.http.get("/jobs")).json()["items"] == []
 
 
-@pytest.mark.parametrize("name", ["emoji-32", "default"])
+@pytest.mark.parametrize("name", ["personas", "default"])
 async def test_a_models_name_in_use_is_409(api: Api, name: str) -> None:
     refused(await api.http.post("/train", json=BODY | {"name": name}), 409, name)
 
@@ -113,7 +113,7 @@ async def test_jobs_are_listed_newest_first_in_pages(api: Api) -> None:
 
 async def test_models_are_listed_and_default_is_one(api: Api, models_dir: Path) -> None:
     listed = (await api.http.get("/models")).json()
-    assert [model["name"] for model in listed["items"]] == ["emoji-32"]
+    assert [model["name"] for model in listed["items"]] == ["personas"]
     assert (await api.http.get("/models/default")).json() == listed["items"][0]
-    for name in ("nobody", "..%2femoji-32"):
+    for name in ("nobody", "..%2fpersonas"):
         refused(await api.http.get(f"/models/{name}"), 404)

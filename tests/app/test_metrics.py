@@ -100,7 +100,7 @@ async def hit(api: Api, path: str, method: str = "GET") -> None:
 async def test_ten_thousand_seeds_and_unknown_paths_add_no_series(start: Start) -> None:
     api = await start(max_waiting=20_000)
     (model,) = api.services.library.list()
-    image = f"/images/emoji-32@{model.short_digest}/%d.png"
+    image = f"/images/personas@{model.short_digest}/%d.png"
     await api.http.get(image % 1, params={"resolution": "8"})
     await api.http.post("/generate", json={"seeds": "0-1", "resolution": 8})
     for path, method in (("/nowhere", "GET"), ("/jobs/absent", "GET"), ("/nowhere", "BREW")):
@@ -152,7 +152,7 @@ async def test_how_the_service_stands_is_looked_up_when_it_is_asked(api: Api, re
     assert told["vitgan_under_way_images_limit"] == api.services.settings.max_waiting
     assert 0 < told["vitgan_data_free_bytes"] < told["vitgan_data_size_bytes"]
     (model,) = api.services.library.list()
-    info = f'vitgan_model_info{{digest="{model.short_digest}",model="emoji-32",preset="vitgan-ti-32"}}'
+    info = f'vitgan_model_info{{digest="{model.short_digest}",model="personas",preset="vitgan-ti-32"}}'
     assert (told["vitgan_models"], told[info]) == (1, 1)
 
 

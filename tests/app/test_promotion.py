@@ -17,7 +17,7 @@ from tests.app.test_generate import refused
 def cats(models_dir: Path, tmp_path: Path) -> Path:
     """A second model, which a training has published."""
     folder = tmp_path / "var" / "models" / "cats"
-    shutil.copytree(models_dir / "emoji-32", folder)
+    shutil.copytree(models_dir / "personas", folder)
     (folder / "model.safetensors").write_bytes(b"of cats")
     return folder
 
@@ -32,14 +32,14 @@ async def test_all_processes_draw_with_what_was_promoted_and_so_do_later_ones(
     start: Start, cats: Path
 ) -> None:
     api, other = await start(), await start()
-    assert [await drawn_with(one) for one in (api, other)] == ["emoji-32", "emoji-32"]
+    assert [await drawn_with(one) for one in (api, other)] == ["personas", "personas"]
     told = await api.http.post("/models/cats/promote")
     assert (told.status_code, told.json()["name"], told.json()["default"]) == (200, "cats", True)
-    later = await start(default_model="emoji-32")
+    later = await start(default_model="personas")
     for one in (api, other, later):
         assert await drawn_with(one) == "cats"
         listed = (await one.http.get("/models")).json()["items"]
-        assert {model["name"]: model["default"] for model in listed} == {"cats": True, "emoji-32": False}
+        assert {model["name"]: model["default"] for model in listed} == {"cats": True, "personas": False}
         assert (await one.http.get("/models/default")).json() == told.json()
 
 
@@ -55,30 +55,30 @@ async def test_promotion_never_serves_the_old_picture(api: Api, cats: Path) -> N
         assert kept.status_code == 200
         assert "immutable" in kept.headers["cache-control"]
     assert (await api.http.post("/generate", json={"seed": 1})).headers["etag"] != etag
-    assert (await api.http.get(before[0])).headers["x-model"].startswith("emoji-32@")
+    assert (await api.http.get(before[0])).headers["x-model"].startswith("personas@")
 
 
 URLS = ("/images/default/1.png", "/iiif/3/default:1/info.json", "/iiif/3/default:1/full/64,/0/default.png")
 
 
 async def test_the_same_again_and_back_again(api: Api, cats: Path) -> None:
-    for name in ("cats", "cats", "default", "emoji-32"):
+    for name in ("cats", "cats", "default", "personas"):
         assert (await api.http.post(f"/models/{name}/promote")).status_code == 200
-    assert await drawn_with(api) == "emoji-32"
+    assert await drawn_with(api) == "personas"
 
 
-@pytest.mark.parametrize("name", ["nobody", "..%2femoji-32", "EMOJI", "emoji-32@aaaaaaaaaaaa"])
+@pytest.mark.parametrize("name", ["nobody", "..%2fpersonas", "PERSONAS", "personas@aaaaaaaaaaaa"])
 async def test_what_is_no_model_is_not_promoted(api: Api, name: str) -> None:
     refused(await api.http.post(f"/models/{name}/promote"), 404)
-    assert await drawn_with(api) == "emoji-32"
+    assert await drawn_with(api) == "personas"
 
 
 async def test_a_promoted_model_that_is_gone_is_told(api: Api, cats: Path) -> None:
     await api.http.post("/models/cats/promote")
     shutil.rmtree(cats)
     refused(await api.http.post("/generate", json={}), 404, "'cats', which `default` names", "GET /models")
-    assert (await api.http.post("/models/emoji-32/promote")).status_code == 200
-    assert await drawn_with(api) == "emoji-32"
+    assert (await api.http.post("/models/personas/promote")).status_code == 200
+    assert await drawn_with(api) == "personas"
 
 
 async def test_who_has_promoted_what_is_logged(

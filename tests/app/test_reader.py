@@ -46,7 +46,7 @@ async def test_a_pipe_in_a_models_place_is_one_skipped_model(api: Api, models_di
     os.mkfifo(models_dir / "pipe" / "model.safetensors")
     told = [{"name": "pipe", "reason": "model.safetensors: it is no regular file"}]
     models = (await api.http.get("/models")).json()
-    assert ([model["name"] for model in models["items"]], models["skipped"]) == (["emoji-32"], told)
+    assert ([model["name"] for model in models["items"]], models["skipped"]) == (["personas"], told)
     ready = await api.http.get("/readyz")
     assert (ready.status_code, ready.json()["skipped_models"]) == (200, told)
     refused(await api.http.post("/generate", json={"model": "pipe"}), 404, "pipe")
@@ -82,7 +82,7 @@ async def test_a_promotion_that_cannot_be_read_is_told(api: Api) -> None:
     file = api.services.settings.promoted_file
     file.mkdir(parents=True)
     refused(await api.http.post("/generate", json={}), 503, "cannot be read")
-    assert (await api.http.post("/generate", json={"model": "emoji-32"})).status_code == 200
+    assert (await api.http.post("/generate", json={"model": "personas"})).status_code == 200
     file.rmdir()
     assert (await api.http.post("/generate", json={})).status_code == 200
 

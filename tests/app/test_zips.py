@@ -26,7 +26,7 @@ def entries(data: bytes) -> dict[str, bytes]:
 async def test_several_seeds_are_a_zip_of_their_images(api: Api, seeds: object) -> None:
     answer = await api.http.post("/generate", json={"seeds": seeds, "resolution": 64, "truncation": 0.5})
     assert answer.headers["content-type"] == "application/zip"
-    assert 'filename="emoji-32.zip"' in answer.headers["content-disposition"]
+    assert 'filename="personas.zip"' in answer.headers["content-disposition"]
     expected = [3, 1, 12345, 2] if seeds != "1-3,12345" else [1, 2, 3, 12345]
     found = entries(answer.content)
     assert list(found) == [f"seed{seed:04d}.png" for seed in expected]

@@ -118,13 +118,13 @@ def test_a_plan_counts_r1_by_its_share_of_the_steps(tmp_path: Path, pictures: Pa
 def test_a_model_to_start_from_is_planned_with_or_refused(tmp_path: Path, pictures: Path) -> None:
     train = ("train", pictures, "--out", tmp_path / "run", "--batch", 4, "--cache", tmp_path / "cache")
     anchored = ("--set", "training.anchor=10", "--dry-run")
-    started = vitgan(*train, "--start", "emoji-32", *anchored)
+    started = vitgan(*train, "--start", "personas", *anchored)
     assert "0.51 million parameters" in started.stdout, started.stderr
     told(vitgan(*train, *anchored), "training.anchor", "--start")
     told(vitgan(*train, "--start", "nobody", *anchored), "'nobody' is no model")
     other = ("--set", "generator.siren_width=32", "--set", "generator.blocks=1")
     told(
-        vitgan(*train, "--start", "emoji-32", *other), "generator.blocks is 1, but 3"
+        vitgan(*train, "--start", "personas", *other), "generator.blocks is 1, but 3"
     )  # the first of the two
     assert not (tmp_path / "run").exists()
 

@@ -59,7 +59,7 @@ def served(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with command_client(valkey_url) as redis:
         redis.flushall()  # which may keep the jobs of another test's folder
     folder = tmp_path_factory.mktemp("served")
-    model = folder / "models" / "emoji-32"
+    model = folder / "models" / "personas"
     model.mkdir(parents=True)
     config = {"preset": "vitgan-ti-32", "kimg": 1, "created_at": "now", "generator": {"resolution": 32}}
     (model / "config.json").write_text(json.dumps(config))
@@ -76,14 +76,14 @@ def served(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         app.state.services.coalescer.publish = painter.publish
         painter.come_alive()
         until(lambda: not app.state.services.fleet.missing(), 30)
-        write_pictures(folder / "var" / "datasets" / "emoji-32" / "pictures.zip")
-        (folder / "var" / "datasets" / "emoji-32" / "info.json").write_text("{}")
+        write_pictures(folder / "var" / "datasets" / "personas" / "pictures.zip")
+        (folder / "var" / "datasets" / "personas" / "info.json").write_text("{}")
         jobs = app.state.services.jobs
         ended = jobs.create(TrainRequest(dataset="a", preset="vitgan-ti-32", name="b", kimg=1, seed=0))
         jobs.request_cancel(ended)
-        named = f"emoji-32@{ModelLibrary(folder / 'models').get('emoji-32').short_digest}"
+        named = f"personas@{ModelLibrary(folder / 'models').get('personas').short_digest}"
         KNOWN.update(
-            name="emoji-32", model=named, identifier=f"{named}:7", seed="7", region="full", size="64,",
+            name="personas", model=named, identifier=f"{named}:7", seed="7", region="full", size="64,",
             rotation="0", file="default.png", job_id=ended,
         )  # fmt: skip
         port = server.servers[0].sockets[0].getsockname()[1]

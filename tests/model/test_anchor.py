@@ -1,4 +1,4 @@
-"""A training that starts from a published generator: its weights, and pictures that stay near."""
+"""Pictures that stay near those of the model that a training starts from."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.anchor import Anchor, start_from
+from model.anchor import Anchor
 from model.config import Config
 from model.data import Pictures
 from model.generator import Generator
+from model.start import Start
 from model.trainer import Trainer
 from model.views import View
 
@@ -25,22 +26,6 @@ def zooming(tiny: Config, **training: float) -> Config:
         generator=replace(tiny.generator, overlap=0.25, zoom=4),
         training=replace(tiny.training, batch=8, oversample=8, **training),
     )
-
-
-def test_it_begins_with_the_weights_of_the_model(tiny: Config, generator: Generator) -> None:
-    trainer = Trainer(zooming(tiny), seed=5, device=CPU, start=generator)
-    for network in (trainer.generator, trainer.average):
-        ours = network.state_dict()
-        assert all(torch.equal(ours[name], value) for name, value in generator.state_dict().items())
-        assert all(not value.any() for name, value in ours.items() if name.endswith(".level"))
-
-
-def test_a_model_of_another_size_is_refused_by_its_first_difference(
-    tiny: Config, generator: Generator
-) -> None:
-    other = Generator(replace(tiny.generator, siren_width=12))
-    with pytest.raises(ValueError, match=r"generator\.siren_width is 12, but 8"):
-        start_from(other, generator)
 
 
 def test_an_anchor_needs_a_model(tiny: Config) -> None:
@@ -75,7 +60,7 @@ def test_anchored_pictures_stay_near(tiny: Config, generator: Generator) -> None
     z = torch.randn(8, 8)
     for weight in (0.0, 100.0):
         config = zooming(tiny, anchor=weight, learning_rate=3e-3)
-        trainer = Trainer(config, seed=0, device=CPU, start=generator)
+        trainer = Trainer(config, seed=0, device=CPU, start=Start(generator))
         for _ in range(30):
             trainer.step(pictures)
         with torch.no_grad():

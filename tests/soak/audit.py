@@ -31,7 +31,7 @@ from worker.compositions import image_pieces, pieces
 from worker.engine import Engine, core_count, use_threads
 
 QUIET_SECONDS = 90  # longer than a lease, a pause after a loss and a doorbell that rings again
-MODEL = "emoji-32"
+MODEL = "personas"
 
 
 class References:
