@@ -10,7 +10,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
 SBOM = $(BIN)/cyclonedx-py requirements - --pyproject pyproject.toml --output-reproducible -o
 
-.PHONY: up soak test test-faults test-fuzz test-large check check-ops docs lock images sbom version
+.PHONY: up soak test test-faults test-fuzz test-large check check-ops docs pictures lock images sbom version
 .PHONY: bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
@@ -44,6 +44,9 @@ check-ops: $(VENV)/.installed-ops  ## compose, Dockerfile, settings' documents, 
 docs: $(VENV)/.installed-dev  ## docs/settings.md and .env.example, from the settings classes
 	@$(BIN)/python -m scripts.settings
 
+pictures: $(VENV)/.installed-dev  ## the documents' pictures of the shipped models, drawn anew
+	@$(BIN)/python -m scripts.pictures
+
 lock: $(VENV)/.installed-ops  ## docker/requirements, from pyproject.toml and constraints.txt
 	@$(BIN)/python -m scripts.lock
 
@@ -66,7 +69,7 @@ bench: $(VENV)/.installed-dev  ## speed, beside what the machine can do
 	@$(BIN)/python -m bench
 
 train-demo: $(VENV)/.installed $(DATA)  ## a short training: make train-demo DATA=my.zip KIMG=100
-	@$(BIN)/vitgan train $(DATA) --preset vitgan-ti-32 --kimg $(KIMG) --tick 2 --out runs/demo --resume
+	@$(BIN)/vitgan train $(DATA) --kimg $(KIMG) --tick 2 --out runs/demo --resume
 
 $(VENV)/shapes.zip: $(VENV)/.installed
 	@$(BIN)/vitgan dataset shapes $@ --count 1000

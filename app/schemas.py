@@ -302,12 +302,14 @@ class TrainBody(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 100}]
+            "examples": [
+                {"dataset": "cats", "preset": "vitgan-ti-32-stylegan2", "name": "my-cats", "kimg": 100}
+            ]
         }
     )
 
     dataset: str = Field(description="an uploaded dataset's name")
-    preset: str = Field("vitgan-ti-32", description=f"one of {', '.join(PRESETS)}")
+    preset: str = Field("vitgan-ti-32-stylegan2", description=f"one of {', '.join(PRESETS)}")
     name: ModelName = Field(description="of the model that it makes")
     kimg: Number = Field(gt=0, description="thousand pictures to train on")
     seed: Whole = Field(0, ge=0, le=MAX_SEED, description="of the training's randomness")

@@ -137,7 +137,7 @@ def valkey(folder: Path, port: int, forgets: bool = False) -> None:
 def train(
     data: Annotated[Path, typer.Argument(help="Folder or zip of pictures.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    preset: Annotated[str, typer.Option(help="Sizes of the networks.")] = "vitgan-ti-32",
+    preset: Annotated[str, typer.Option(help="Sizes of the networks.")] = "vitgan-ti-32-stylegan2",
     kimg: Annotated[float, typer.Option(min=0.001, help="Thousand pictures to train on.")] = 100,
     seed: Annotated[
         int | None, typer.Option(min=0, max=MAX_SEED, help="0 if not given; --resume keeps the run's own.")

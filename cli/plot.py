@@ -25,7 +25,7 @@ def run_plot(run: Path) -> int:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ValueError("plot needs matplotlib: pip install vitgan-service[plot]") from None
+        raise ValueError("plot needs matplotlib: .venv/bin/pip install -e '.[plot]'") from None
 
     curves = {name: _curve(reports, name) for _, names in PANELS for name in names}
     panels = [(title, names) for title, names in PANELS if curves[names[0]][0]]

@@ -18,7 +18,7 @@ def tensorboard_writer(run: Path) -> Callable[[Progress], None]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError("--tensorboard needs the package: pip install vitgan-service[tensorboard]") from None
+        raise ValueError("--tensorboard needs a package: .venv/bin/pip install -e '.[tensorboard]'") from None
     writer: SummaryWriter | None = None
 
     def write(progress: Progress) -> None:

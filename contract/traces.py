@@ -37,7 +37,7 @@ def set_up_traces(room: str, settings: SharedSettings) -> None:
     except ImportError:
         raise ValueError(
             "VITGAN_OTLP_ENDPOINT is set, but traces need packages that are not installed here: "
-            "pip install 'vitgan-service[otel]'"
+            "pip install -e '.[otel]' in this project's folder"
         ) from None
     global provider
     provider = TracerProvider(

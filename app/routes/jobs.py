@@ -40,7 +40,7 @@ _EVENT = {  # as OpenAPI 3.2 describes each of a stream's items
 def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats: Repeatable) -> Job:
     r"""Queues a training on an uploaded dataset; when it succeeds, its model can be drawn with.
 
-    curl -d '{"dataset": "cats", "preset": "vitgan-ti-32", "name": "my-cats", "kimg": 100}' \
+    curl -d '{"dataset": "cats", "name": "my-cats", "kimg": 100}' \
              -H 'Content-Type: application/json' localhost:8000/train
     """
     settled = repeats.settle(use.jobs.redis, body.model_dump_json(exclude_unset=True))

@@ -42,7 +42,7 @@ class Inception:
         except (ImportError, RuntimeError) as error:  # also a torchvision made for another PyTorch
             raise InceptionMissingError(
                 f"FID and KID are left out, their packages do not load ({error}): "
-                "pip install 'vitgan-service[fid]', with the torchvision made for this PyTorch"
+                "pip install -e '.[fid]' in this project's folder, with the torchvision made for this PyTorch"
             ) from None
         # The network's time is nearly all there is: each picture passes it once, for both measures.
         self.network, self.fid.inception = self.fid.inception, nn.Identity()

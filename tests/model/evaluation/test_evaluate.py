@@ -122,5 +122,5 @@ def test_without_torchmetrics_a_sentence_says_so_and_the_other_measures_come_out
     report = evaluate(generator, reals, 10, fid=True)
     (note,) = report.notes
     assert note.startswith("FID and KID are left out, their packages do not load")
-    assert "pip install 'vitgan-service[fid]'" in note
+    assert "pip install -e '.[fid]'" in note
     assert report.rows == evaluate(generator, reals, 10).rows
