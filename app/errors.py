@@ -13,6 +13,7 @@ ServiceError
 ├── TryLater              ends by itself, with Retry-After
 │   ├── QuotaUsed    429  this client has too much under way
 │   └── Unavailable  503  no worker, no Redis, queue full
+├── InsufficientStorage 507  no room for what is to be kept
 ├── ClientLeft       499  nobody hears it
 └── Internal         500  our fault; the log has the request's id
 """
@@ -153,6 +154,12 @@ class Unavailable(TryLater):
     """503."""
 
     status, title = 503, "Service unavailable"
+
+
+class InsufficientStorage(ServiceError):
+    """507."""
+
+    status, title = 507, "Insufficient storage"
 
 
 class ClientLeft(ServiceError):

@@ -22,6 +22,7 @@ from app.errors import REDIS_AWAY, NotFound, Unavailable, redis_detail, short
 from app.reader import Reader, StalledError
 from app.replies import Replies
 from app.settings import AppSettings
+from app.uploads import Uploads
 from contract import keys
 from contract.arithmetic import PATTERN, PORTABLE
 from contract.claim import claim
@@ -128,6 +129,7 @@ class Services:
     replies: Replies
     coalescer: Coalescer
     gate: Gate
+    uploads: Uploads
 
     def model(self, reference: str) -> PublishedModel:
         """The model that is meant by its name, by ``default``, or by ``name@digest`` as X-Model has it.

@@ -50,8 +50,9 @@ REDISES = ("jobs", "bytes")
 REASONS = (
     "bad_request", "client_left", "conflict", "forbidden", "images_waiting", "internal",
     "invalid", "jobs_waiting", "method", "model_replaced", "no_answer", "no_worker", "not_found",
-    "not_queued", "other", "pixels_waiting", "quota_images", "quota_job_pixels", "quota_jobs",
-    "quota_pixels", "redis_away", "slow_body", "stopping", "too_large", "unauthorized",
+    "not_queued", "other", "pixels_waiting", "quota_datasets", "quota_images", "quota_job_pixels",
+    "quota_jobs", "quota_pixels", "quota_uploads", "redis_away", "slow_body", "stopping", "too_large",
+    "unauthorized", "uploads_waiting",
 )  # fmt: skip
 MOST_MODELS = 100
 

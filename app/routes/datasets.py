@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import partial
 from typing import Any, BinaryIO
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.auth import Trains
@@ -49,6 +49,12 @@ async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise UnsupportedType("send multipart/form-data with the fields `file` (a zip) and `name`")
+    with use.uploads.enter(client.id):
+        return await _taken(request, use, client.id, repeats)
+
+
+async def _taken(request: Request, use: Services, client: str, repeats: Repeats) -> dict[str, Any]:
+    """Reads the form, and stores the dataset when it is its turn."""
     async with request.form(max_files=1, max_fields=1) as form:
         file, name = form.get("file"), form.get("name")
         if extra := set(form) - {"file", "name"}:
@@ -60,15 +66,15 @@ async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable
                 "name: required, 1 to 64 lower-case letters, digits, '.', '_' or '-', "
                 "beginning with a letter or digit"
             )
-        return await run_in_threadpool(_store, file.file, name, use, repeats)
+        return await use.uploads.check(client, partial(_store, file.file, name, use, client, repeats))
 
 
-def _store(file: BinaryIO, name: str, use: Services, repeats: Repeats) -> dict[str, Any]:
+def _store(file: BinaryIO, name: str, use: Services, client: str, repeats: Repeats) -> dict[str, Any]:
     if repeats.key is None and name in dataset_names(use.settings):
         raise taken(name)  # before all of it is read once more
     content = hashlib.file_digest(file, "sha256").hexdigest() if repeats.key else ""  # type: ignore[arg-type]
     settled = repeats.settle(use.jobs.redis, f"{name}\n{content}")
-    return store_dataset(file, name, settled.id, use.settings)
+    return store_dataset(file, name, settled.id, client, use.settings)
 
 
 @router.get("", summary="List datasets")
