@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from app.archives import MAX_NAMED, keep_pictures
 from app.errors import Conflict, InsufficientStorage, InvalidRequest, NotFound, short
 from app.settings import AppSettings
+from contract.disk import writing
 from contract.files import read_regular
 from contract.leftovers import sweep
 from contract.pictures import MIN_PICTURES, label_files
@@ -34,15 +35,24 @@ def store_dataset(
     """Checks an upload and keeps its pictures under that name, whole or not at all.
 
     What the same upload has stored before is told again. Raises ``Conflict`` if the name is taken,
-    ``InsufficientStorage`` if the owner's datasets take too much disk, and what ``keep_pictures`` raises.
+    ``InsufficientStorage`` if the owner's datasets take too much disk, ``DiskError`` if it is full, and what
+    ``keep_pictures`` raises.
     """
     target = settings.datasets_dir / name
     if target.exists():
         return _same(name, upload_id, settings)
     sweep_uploads(settings)
+    with writing(settings.datasets_dir):
+        return _store(upload, target, upload_id, owner, settings)
+
+
+def _store(
+    upload: BinaryIO, target: Path, upload_id: str, owner: str, settings: AppSettings
+) -> dict[str, Any]:
+    name = target.name
     incoming = settings.datasets_dir / f".incoming-{uuid.uuid4().hex}"
-    incoming.mkdir(parents=True)
     try:
+        incoming.mkdir(parents=True)
         contents = keep_pictures(upload, incoming / "pictures.zip", settings)
         info = {
             "name": name,
@@ -61,8 +71,10 @@ def store_dataset(
         _check_room(incoming, owner, settings)
         try:
             incoming.rename(target)
-        except OSError:  # another upload of that name was quicker
-            return _same(name, upload_id, settings)
+        except OSError:
+            if not target.exists():
+                raise
+            return _same(name, upload_id, settings)  # another upload of that name was quicker
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return info

@@ -1,7 +1,7 @@
 """Uploads take turns: few are taken at a time, and fewer are checked.
 
-Each is a file of up to ``VITGAN_MAX_UPLOAD_BYTES`` in the temporary folder while it comes and waits. The
-threads that check are counted apart from all others, so that nothing else waits for them.
+Each is a nameless file in the folder of datasets while it comes and waits, of ``VITGAN_MAX_UPLOAD_BYTES`` at
+most. The threads that check are counted apart from all others, so that nothing else waits for them.
 """
 
 from __future__ import annotations

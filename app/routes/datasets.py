@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from fastapi import Request
@@ -18,6 +21,7 @@ from app.idempotency import Repeatable, Repeats
 from app.queries import Limit
 from app.schemas import Listing, page
 from app.services import Services, Use
+from contract.disk import writing
 from contract.messages import NAME_PATTERN
 
 router = Router(prefix="/datasets", tags=["datasets"])
@@ -55,7 +59,11 @@ async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable
 
 async def _taken(request: Request, use: Services, client: str, repeats: Repeats) -> dict[str, Any]:
     """Reads the form, and stores the dataset when it is its turn."""
-    async with request.form(max_files=1, max_fields=1) as form:
+    folder = Path(tempfile.gettempdir())
+    async with contextlib.AsyncExitStack() as opened:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            form = await opened.enter_async_context(request.form(max_files=1, max_fields=1))
         file, name = form.get("file"), form.get("name")
         if extra := set(form) - {"file", "name"}:
             raise InvalidRequest(f"{', '.join(sorted(extra))}: unknown field, leave it out")
