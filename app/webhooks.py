@@ -152,8 +152,7 @@ class Webhooks:
     async def _deliver(self, attempt: Attempt, due: Due) -> None:
         began = time.monotonic()
         try:
-            job = await asyncio.to_thread(self.jobs.get, attempt.job_id)
-            outcome = await self._attempt(job)
+            outcome = await self._outcome(attempt)
             seconds = time.monotonic() - began
             await asyncio.to_thread(self._settle, attempt, outcome)
         except KeyError:  # forgotten meanwhile, and with it that it was due
@@ -162,6 +161,14 @@ class Webhooks:
             seconds = 0
             log.warning("webhook of job %s waits for Redis: %s", attempt.job_id, error)
         await self._leave(due, seconds)
+
+    async def _outcome(self, attempt: Attempt) -> Outcome:
+        try:
+            job = await asyncio.to_thread(self.jobs.get, attempt.job_id)
+        except (ValueError, TypeError):
+            log.exception("job %s cannot be read", attempt.job_id)
+            return Outcome("the job's record cannot be read")
+        return await self._attempt(job)
 
     async def _leave(self, due: Due, seconds: float) -> None:
         """Makes room for another, once no thread of it looks for an address any more."""

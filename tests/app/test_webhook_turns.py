@@ -15,6 +15,7 @@ from redis import Redis
 from app import addresses, webhooks
 from app.webhook_turns import MOST, OF_OWNER, OF_RECEIVER, SLOW_SECONDS, Turns
 from contract import keys
+from contract.jobs import JobStore
 from contract.webhooks import Due
 from tests.app.conftest import Api, Start
 from tests.app.receiver import SECRET, Receiver, ended, listening, soon
@@ -148,6 +149,20 @@ async def test_names_that_are_looked_up_for_ever_hold_up_no_other(
     await soon(lambda: len(good.posts) == 1)
     assert looked_up.total() == 4 * OF_RECEIVER + 1
     found.set()
+
+
+async def test_a_record_that_cannot_be_read_keeps_no_place_and_is_given_up(
+    start: Start, good: Receiver, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(webhooks, "FIRST_PAUSE", 0.05)
+    broken = [ended(JobStore(redis), good.url()) for _ in range(OF_RECEIVER)]
+    for job_id in broken:
+        redis.hset(keys.job(job_id), "request", "no JSON")
+    api = await start(webhook_secret=SECRET, webhook_allow_private=True, webhook_attempts=2)
+    await soon(lambda: redis.zcard(keys.WEBHOOKS_DEAD) == OF_RECEIVER)
+    ended(api.services.jobs, good.url())
+    await soon(lambda: len(good.posts) == 1)
 
 
 async def test_more_than_are_looked_at_are_all_delivered(
