@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -37,15 +37,19 @@ class AddressRefusedError(Exception):
         self.address = address  # for the log
 
 
+def begin_look_up(host: str, port: int, executor: Executor) -> Future[list[Address]]:
+    """Asks the system in a thread, which nothing can stop: a name may take half a minute."""
+    return executor.submit(look_up, host, port)
+
+
 async def addresses_of(
-    host: str, port: int, executor: Executor, allow_private: bool = False
+    host: str, lookup: Future[list[Address]], allow_private: bool = False
 ) -> list[Address]:
     """All addresses of a host, each of them public unless ``allow_private``.
 
     Raises ``OSError`` if there are none, ``AddressRefusedError`` if one of them is not public.
     """
-    loop = asyncio.get_running_loop()
-    addresses = await loop.run_in_executor(executor, look_up, host, port)
+    addresses = await asyncio.wrap_future(lookup)
     for address in addresses:
         if not (allow_private or is_public(address)):
             raise AddressRefusedError(host, address)

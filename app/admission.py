@@ -25,7 +25,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from app.errors import QuotaUsed, ServiceError, Unavailable, redis_detail
+from app.errors import QuotaUsed, ServiceError, Unavailable, of_redis
 from app.orders import ALONE_PIXELS
 from contract import keys
 from contract.jobs import ANONYMOUS
@@ -191,7 +191,7 @@ class Gate:
             except (RedisError, OSError) as error:
                 log.warning("admission waits for Redis: %s", error)
                 for ask in asks:
-                    _answer(ask, Unavailable(redis_detail(error), reason="redis_away"))
+                    _answer(ask, of_redis(error))
             except asyncio.CancelledError:
                 for ask in asks:
                     ask.answer.cancel()

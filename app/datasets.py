@@ -10,11 +10,13 @@ import time
 import uuid
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from app.archives import MAX_NAMED, keep_pictures
-from app.errors import Conflict, InvalidRequest, NotFound, short
+from app.errors import Conflict, InsufficientStorage, InvalidRequest, NotFound, short
 from app.settings import AppSettings
+from contract.disk import writing
 from contract.files import read_regular
 from contract.leftovers import sweep
 from contract.pictures import MIN_PICTURES, label_files
@@ -22,39 +24,57 @@ from contract.pictures import MIN_PICTURES, label_files
 log = logging.getLogger(__name__)
 
 MAX_INFO = 2**20  # bytes of info.json
+MAX_NAME = 200  # characters of a file's name that are told
 UPLOAD = "upload"  # in a dataset's folder: which upload it came with
+OWNER = "owner"  # in a dataset's folder: whose it is
 
 
-def store_dataset(upload: BinaryIO, name: str, upload_id: str, settings: AppSettings) -> dict[str, Any]:
+def store_dataset(
+    upload: BinaryIO, name: str, upload_id: str, owner: str, settings: AppSettings
+) -> dict[str, Any]:
     """Checks an upload and keeps its pictures under that name, whole or not at all.
 
-    What the same upload has stored before is told again. Raises ``Conflict`` if the name is taken, and what
+    What the same upload has stored before is told again. Raises ``Conflict`` if the name is taken,
+    ``InsufficientStorage`` if the owner's datasets take too much disk, ``DiskError`` if it is full, and what
     ``keep_pictures`` raises.
     """
     target = settings.datasets_dir / name
     if target.exists():
         return _same(name, upload_id, settings)
     sweep_uploads(settings)
+    with writing(settings.datasets_dir):
+        return _store(upload, target, upload_id, owner, settings)
+
+
+def _store(
+    upload: BinaryIO, target: Path, upload_id: str, owner: str, settings: AppSettings
+) -> dict[str, Any]:
+    name = target.name
     incoming = settings.datasets_dir / f".incoming-{uuid.uuid4().hex}"
-    incoming.mkdir(parents=True)
     try:
+        incoming.mkdir(parents=True)
         contents = keep_pictures(upload, incoming / "pictures.zip", settings)
         info = {
             "name": name,
             "pictures": contents.kept,
             "skipped": len(contents.skipped),
             "skipped_files": [
-                {"name": file, "reason": reason} for file, reason in contents.skipped[:MAX_NAMED]
+                {"name": short(file, MAX_NAME), "reason": reason}
+                for file, reason in contents.skipped[:MAX_NAMED]
             ],
             "bytes": (incoming / "pictures.zip").stat().st_size,
             "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         (incoming / "info.json").write_text(json.dumps(info, indent=2))
         (incoming / UPLOAD).write_text(upload_id)
+        (incoming / OWNER).write_text(owner)
+        _check_room(incoming, owner, settings)
         try:
             incoming.rename(target)
-        except OSError:  # another upload of that name was quicker
-            return _same(name, upload_id, settings)
+        except OSError:
+            if not target.exists():
+                raise
+            return _same(name, upload_id, settings)  # another upload of that name was quicker
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return info
@@ -97,6 +117,28 @@ def check_trainable(name: str, settings: AppSettings) -> None:
             f"dataset: {name!r} holds {len(different)} different pictures, {MIN_PICTURES} are the least to "
             "train on: upload more under another name"
         )
+
+
+def _check_room(incoming: Path, owner: str, settings: AppSettings) -> None:
+    """Raises ``InsufficientStorage`` if the owner's datasets and that one take more disk than they may."""
+    most, needed = settings.max_client_dataset_bytes, _disk_bytes(incoming)
+    kept = sum(
+        _disk_bytes(path.parent)
+        for path in settings.datasets_dir.glob(f"[!.]*/{OWNER}")
+        if path.read_text() == owner
+    )
+    if kept + needed > most:
+        raise InsufficientStorage(
+            f"file: this dataset takes {needed} bytes of disk and your others {kept}, of {most} that one "
+            "client's may take: send a smaller one, or ask who runs the service to remove some or to raise "
+            "VITGAN_MAX_CLIENT_DATASET_BYTES",
+            reason="quota_datasets",
+        )
+
+
+def _disk_bytes(folder: Path) -> int:
+    """What the folder's files take on disk."""
+    return sum(file.stat().st_blocks * 512 for file in folder.iterdir())
 
 
 def _same(name: str, upload_id: str, settings: AppSettings) -> dict[str, Any]:

@@ -13,6 +13,7 @@ ServiceError
 ├── TryLater              ends by itself, with Retry-After
 │   ├── QuotaUsed    429  this client has too much under way
 │   └── Unavailable  503  no worker, no Redis, queue full
+├── InsufficientStorage 507  no room for what is to be kept, or a disk that takes nothing
 ├── ClientLeft       499  nobody hears it
 └── Internal         500  our fault; the log has the request's id
 """
@@ -23,6 +24,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -34,6 +36,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.metrics import REFUSALS
+from contract.disk import DiskError
 from contract.redis_client import refusal
 
 log = logging.getLogger(__name__)
@@ -155,6 +158,16 @@ class Unavailable(TryLater):
     status, title = 503, "Service unavailable"
 
 
+class InsufficientStorage(ServiceError):
+    """507; ``folder`` is told to those alone who may know where our folders are."""
+
+    status, title = 507, "Insufficient storage"
+
+    def __init__(self, detail: str, *, reason: str = "", folder: Path | None = None) -> None:
+        super().__init__(detail, reason=reason)
+        self.folder = folder
+
+
 class ClientLeft(ServiceError):
     """499, as other servers log it."""
 
@@ -170,6 +183,7 @@ NOT_JSON = UnsupportedType(
     "(curl: -H 'Content-Type: application/json')"
 )
 REDIS_AWAY = "Redis does not answer, so nothing can be queued: try again in a few seconds"
+NOT_WRITTEN = "MISCONF "  # what a Redis says whose append-only file cannot be written
 
 REDIS_FULL = (
     "the memory of Redis is full, so nothing new is taken: what is there goes on and makes room as it ends, "
@@ -177,16 +191,25 @@ REDIS_FULL = (
 )
 
 
-def redis_detail(error: Exception) -> str:
-    """The sentence about a Redis that does not answer, or answers and refuses: then with its own words."""
-    if isinstance(error, OutOfMemoryError):
-        return REDIS_FULL
+def of_redis(error: Exception, folder: Path | None = None) -> ServiceError:
+    """The refusal for a Redis that does not answer, or answers and refuses: then with its own words.
+
+    ``folder`` is where it keeps its file, if that is known.
+    """
     said = refusal(error)
-    return (
-        f"Redis refuses this service ({said}), so nothing can be queued until that is changed"
-        if said
-        else REDIS_AWAY
-    )
+    if said.startswith(NOT_WRITTEN):
+        return InsufficientStorage(
+            f"Redis cannot write its file ({_cause(said)}), so nothing new is taken: make "
+            "room where Redis keeps its data, or ask who runs the service",
+            reason="disk_full",
+            folder=folder,
+        )
+    if isinstance(error, OutOfMemoryError):
+        return Unavailable(REDIS_FULL, reason="redis_away")
+    if said:
+        detail = f"Redis refuses this service ({said}), so nothing can be queued until that is changed"
+        return Unavailable(detail, reason="redis_away")
+    return Unavailable(REDIS_AWAY, reason="redis_away")
 
 
 REASONS = {
@@ -244,7 +267,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def refuse(request: Request, error: ServiceError) -> JSONResponse:
-        answer = problem(error.status, error.title, error.detail, request, reason=error.reason, **error.more)
+        detail = _detail(error, request)
+        answer = problem(error.status, error.title, detail, request, reason=error.reason, **error.more)
         answer.headers.update(error.headers)
         return answer
 
@@ -253,9 +277,10 @@ def install(app: FastAPI) -> None:
         return await refuse(request, invalid_request(error.errors()))
 
     @app.exception_handler(RedisError)
-    async def redis_away(request: Request, error: RedisError) -> JSONResponse:
-        log.warning("Redis: %s", error)
-        return await refuse(request, Unavailable(redis_detail(error), reason="redis_away"))
+    @app.exception_handler(DiskError)
+    async def not_kept(request: Request, error: RedisError | DiskError) -> JSONResponse:
+        log.warning("%s: %s", "Redis" if isinstance(error, RedisError) else "disk", error)
+        return await refuse(request, _not_kept(error, request))
 
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> JSONResponse:
@@ -272,6 +297,30 @@ def install(app: FastAPI) -> None:
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request %s failed", getattr(request.state, "request_id", "?"), exc_info=error)
         return await refuse(request, Internal("the service failed; it is not your request's fault"))
+
+
+def of_disk(error: DiskError, data_dir: Path) -> InsufficientStorage:
+    """The refusal for a disk that takes nothing."""
+    return InsufficientStorage(error.told(data_dir), reason="disk_full", folder=error.folder)
+
+
+def _not_kept(error: RedisError | DiskError, request: Request) -> ServiceError:
+    if isinstance(error, DiskError):
+        return of_disk(error, request.app.state.settings.data_dir)
+    return of_redis(error, request.app.state.services.fleet.redis_folder)
+
+
+def _detail(error: ServiceError, request: Request) -> str:
+    """What the error says; a folder is told to clients who may do all that can be done here."""
+    client = getattr(request.state, "client", None)
+    if isinstance(error, InsufficientStorage) and error.folder and client and client.sees_all:
+        return f"{error.detail} (the folder is {error.folder})"
+    return error.detail
+
+
+def _cause(said: str) -> str:
+    """What a Redis that cannot write says of it, without where in a script that was."""
+    return said.removeprefix(NOT_WRITTEN).partition(" script:")[0]
 
 
 def _offered(request: Request) -> Iterator[str]:

@@ -39,6 +39,7 @@ REDIS_CLIENTS = gauge("vitgan_redis_clients")
 
 DATA_FREE = gauge("vitgan_data_free_bytes")
 DATA_SIZE = gauge("vitgan_data_size_bytes")
+DATA_WRITABLE = gauge("vitgan_data_writable")
 MODELS = gauge("vitgan_models")
 MODEL_INFO = gauge("vitgan_model_info")
 
@@ -103,6 +104,7 @@ def _look_at_disk(use: Services) -> None:
         if folder.is_dir():
             size, _, free = shutil.disk_usage(folder)
             break
+    DATA_WRITABLE.set(use.disk_error() is None)
     DATA_FREE.set(free)
     DATA_SIZE.set(size)
 

@@ -36,6 +36,7 @@ from app.routes import datasets, generate, iiif, images, interpolate, jobs, mode
 from app.services import Fleet, Services
 from app.settings import AppSettings
 from app.texts import Texts
+from app.uploads import Uploads
 from app.webhooks import Webhooks
 from contract import traces
 from contract.jobs import JobStore
@@ -168,6 +169,7 @@ def make_services(
         gate=Gate(
             quick, replies.id, settings.max_waiting, settings.max_waiting_pixels, settings.max_client_pixels
         ),
+        uploads=Uploads(),
     )
 
 

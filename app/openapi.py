@@ -66,6 +66,8 @@ def _follow(method: str, operation: dict[str, Any]) -> Iterator[int]:
         yield 409
     if _needs_redis(operation):
         yield 503
+        if method == "post":
+            yield 507
 
 
 def _needs_redis(operation: dict[str, Any]) -> bool:

@@ -32,8 +32,10 @@ def queue_job(
 ) -> Job:
     """The job of that id, queued if it is not there yet.
 
-    Raises ``Conflict``, ``QuotaUsed`` or ``Unavailable``.
+    Raises ``Conflict``, ``QuotaUsed``, ``Unavailable``, or ``InsufficientStorage`` if its result could not be
+    kept.
     """
+    use.require_disk()
     settings, bound = use.settings, use.settings.max_queued_jobs
     most_open = client.max_jobs or (None if client.id == ANONYMOUS else settings.max_client_jobs)
     try:

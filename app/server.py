@@ -9,6 +9,7 @@ import json
 import logging
 import socket
 import struct
+import tempfile
 import termios
 from http import HTTPStatus
 
@@ -30,6 +31,7 @@ BODY_CREDIT = 8  # bytes of chunks' lengths, extensions and trailers that each b
 def serve(app: FastAPI, settings: AppSettings, host: str, port: int) -> None:
     """Listens until a signal ends it."""
     logging.getLogger("uvicorn.error").addFilter(_in_a_line)
+    tempfile.tempdir = str(settings.datasets_dir.absolute())  # /tmp may be memory, or small
     uvicorn.run(
         app,
         host=host,

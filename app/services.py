@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
 import signal
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, TypeVar, cast
 
 from celery import Celery
@@ -18,13 +20,15 @@ from redis.asyncio import Redis as AsyncRedis
 
 from app.admission import Gate
 from app.coalesce import Coalescer
-from app.errors import REDIS_AWAY, NotFound, Unavailable, redis_detail, short
+from app.errors import InsufficientStorage, NotFound, ServiceError, Unavailable, of_disk, of_redis, short
 from app.reader import Reader, StalledError
 from app.replies import Replies
 from app.settings import AppSettings
+from app.uploads import Uploads
 from contract import keys
 from contract.arithmetic import PATTERN, PORTABLE
 from contract.claim import claim
+from contract.disk import DiskError, check
 from contract.jobs import JobStore
 from contract.models import ModelLibrary, PublishedModel, SkippedModel
 from contract.presence import alive, kinds, other_versions
@@ -50,7 +54,8 @@ class Fleet:
     bytes_redis: Redis
     preferred: str = PORTABLE  # kind of arithmetic
     redis_answers: bool = False
-    redis_problem: str = REDIS_AWAY  # while it does not
+    redis_error: Exception = field(default_factory=RedisError)  # while it does not
+    redis_folder: Path | None = None  # where it keeps its file, once that could not be written
     workers: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)  # image workers by kind of arithmetic
     others: list[str] = field(default_factory=list)  # versions of workers that are not asked
@@ -62,6 +67,11 @@ class Fleet:
             return self.preferred
         return min(self.kinds)
 
+    @property
+    def redis_refusal(self) -> ServiceError:
+        """While Redis does not answer, or refuses."""
+        return of_redis(self.redis_error, self.redis_folder)
+
     def job_queue(self, kind: str) -> str:
         """Where workers hear of jobs of that kind."""
         return image_queue(self.arithmetic) if QUEUES[kind] == GENERATE else keys.of_version(QUEUES[kind])
@@ -69,7 +79,7 @@ class Fleet:
     def missing(self) -> list[str]:
         """What keeps images from being drawn, as sentences; empty when all is well."""
         if not self.redis_answers:
-            return [self.redis_problem]
+            return [self.redis_refusal.detail]
         if not self.workers.get(GENERATE) and any(one.startswith(f"{GENERATE}:") for one in self.others):
             return [
                 f"no image worker of version {TOGETHER} is running, which this API needs, but there are "
@@ -85,11 +95,18 @@ class Fleet:
             self.workers = {queue: alive(self.redis, queue) for queue in (GENERATE, TRAIN)}
             self.kinds = kinds(self.redis)
             self.others = other_versions(self.redis)
+            self.redis.ping()  # refused while its file cannot be written, which reading is not
             self.bytes_redis.ping()
             self.redis_answers = True
         except RedisError as error:
             self.workers, self.kinds, self.others, self.redis_answers = {}, {}, [], False
-            self.redis_problem = redis_detail(error)
+            self.redis_error = error
+            if isinstance(self.redis_refusal, InsufficientStorage):
+                self._look_for_folder()
+
+    def _look_for_folder(self) -> None:
+        with contextlib.suppress(RedisError):  # of others than ours, who may not let us ask
+            self.redis_folder = Path(cast("dict[str, str]", self.redis.config_get("dir"))["dir"])
 
     async def look_forever(self) -> None:
         """``look``, again and again."""
@@ -108,7 +125,7 @@ class Fleet:
                 log.critical("this API ends: %s", error)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            except RedisError as error:
+            except (RedisError, DiskError) as error:
                 log.debug("Redis cannot be told whose jobs it keeps: %s", error)
             await asyncio.sleep(CLAIM_SECONDS)
 
@@ -128,6 +145,7 @@ class Services:
     replies: Replies
     coalescer: Coalescer
     gate: Gate
+    uploads: Uploads
 
     def model(self, reference: str) -> PublishedModel:
         """The model that is meant by its name, by ``default``, or by ``name@digest`` as X-Model has it.
@@ -174,10 +192,29 @@ class Services:
                 f"the folder of models cannot be read ({error.strerror}): try again", reason="other"
             ) from None
 
+    def disk_error(self) -> DiskError | None:
+        """What stands in the way of writing to the data folder; None if nothing does."""
+        folder = self.settings.data_dir
+        try:
+            self.reader.ask("disk", lambda: check(folder))
+        except DiskError as error:
+            return error
+        except StalledError:
+            return DiskError(folder, "the disk does not answer")
+        return None
+
+    def require_disk(self) -> None:
+        """Raises ``InsufficientStorage`` if nothing can be written, so that no job could keep its result."""
+        if error := self.disk_error():
+            log.error("%s", error)
+            raise of_disk(error, self.settings.data_dir)
+
     def require_fleet(self, arithmetic: str) -> None:
         """Raises ``Unavailable`` if images cannot be drawn now with that kind of arithmetic."""
+        if not self.fleet.redis_answers:
+            raise self.fleet.redis_refusal
         if missing := self.fleet.missing():
-            raise Unavailable(missing[0], reason="no_worker" if self.fleet.redis_answers else "redis_away")
+            raise Unavailable(missing[0], reason="no_worker")
         if arithmetic not in self.fleet.kinds:
             raise Unavailable(
                 f"no image worker of arithmetic {arithmetic!r} is running, only of "

@@ -129,6 +129,15 @@ class AppSettings(SharedSettings):
     max_kimg: float = Field(100_000, gt=0, description="thousand pictures of one training")
     max_upload_bytes: int = Field(512 * 2**20, ge=1, description="size of an uploaded archive")
     max_unpacked_bytes: int = Field(2 * 2**30, ge=1, description="size of all files in an archive")
+    max_upload_pixels: int = Field(
+        2**35, ge=1, description="pixels of all pictures of an archive, each of which is decoded once"
+    )
+    max_client_dataset_bytes: int = Field(
+        2**36,
+        ge=1,
+        description="disk that the datasets of each API key, or of all who call without, may take; more are "
+        "refused with 507",
+    )
     max_members: int = Field(100_000, ge=1, description="files in an archive")
     max_picture_bytes: int = Field(
         MAX_BYTES, ge=1, le=MAX_BYTES, description="size of one picture's file; trainings read no larger ones"

@@ -1,7 +1,8 @@
 """Webhooks: the end of a job is posted to the URL that its client gave, signed (standardwebhooks.com).
 
-Delivered by the API process that reaps, in a task of its own. At least once: whoever hears one twice knows it
-by its ``webhook-id``. A receiver that does not answer 2xx in time is asked again after 5 s, 10 s and so on.
+Delivered by the API process that reaps, each in a task of its own, by turns (app/webhook_turns.py). At least
+once: whoever hears one twice knows it by its ``webhook-id``. A receiver that does not answer 2xx in time is
+asked again after 5 s, 10 s and so on.
 """
 
 from __future__ import annotations
@@ -16,26 +17,29 @@ import logging
 import re
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
 from pydantic import HttpUrl
 from redis import RedisError
 
-from app.addresses import AddressRefusedError, addresses_of
+from app.addresses import Address, AddressRefusedError, addresses_of, begin_look_up
 from app.errors import InvalidRequest
 from app.metrics import WEBHOOKS
 from app.reaper import TERM_SECONDS
 from app.settings import AppSettings
+from app.webhook_turns import MOST, Turns
 from contract.jobs import Job, JobStore
 from contract.times import utc
-from contract.webhooks import Attempt, WebhookQueue
+from contract.webhooks import Attempt, Due, WebhookQueue
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-AT_ONCE = 16  # deliveries under way
+LOOK_AT = 5000  # that are due
+PUT_OFF_SECONDS = 5.0  # where more are due: those that have no turn yet, so that the rest are looked at
+TOGETHER_SECONDS = 0.05  # in which deliveries that end make room together
 ANSWER_SECONDS = 10.0  # for all of one delivery, finding the address included
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3600.0  # after a failure, doubled with each
 
@@ -89,44 +93,89 @@ class Webhooks:
     def __init__(self, jobs: JobStore, settings: AppSettings, reaper_id: str) -> None:
         self.jobs, self.settings, self.reaper_id = jobs, settings, reaper_id
         self.queue = WebhookQueue(jobs.redis)
-        self._resolvers = ThreadPoolExecutor(
-            AT_ONCE, "webhook-addresses"
-        )  # a slow name holds up no other work
+        self._resolvers = ThreadPoolExecutor(MOST, "webhook-addresses")  # one for each delivery
         self._tls = httpx.create_ssl_context()
+        self._turns = Turns()
+        self._ended = asyncio.Event()  # a delivery, which makes room
+        self._lookups: dict[str, Future[list[Address]]] = {}  # by the job's id
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def deliver_forever(self) -> None:
         """Looks for what is due, again and again; a Redis that is away is waited for."""
+        loop = asyncio.get_running_loop()
         try:
             while True:
+                next_look = loop.time() + LOOK_SECONDS
                 try:
-                    for attempt in await asyncio.to_thread(self._take, AT_ONCE - len(self._under_way)):
-                        task = asyncio.create_task(self._deliver(attempt))
-                        self._under_way.add(task)
-                        task.add_done_callback(self._under_way.discard)
+                    await self._begin(await asyncio.to_thread(self._due), next_look)
                 except RedisError as error:
                     log.warning("webhooks wait for Redis: %s", error)
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(next_look - loop.time())
         finally:  # what is cut off here is tried again when its lease has run out
             for task in self._under_way:
                 task.cancel()
             await asyncio.gather(*self._under_way, return_exceptions=True)
             self._resolvers.shutdown(wait=False)
 
-    def _take(self, room: int) -> list[Attempt]:
-        if room == 0 or not self.jobs.elect(self.reaper_id, TERM_SECONDS):
-            return []
-        return self.queue.claim(room)
+    def _due(self) -> list[Due]:
+        return self.queue.due(LOOK_AT) if self.jobs.elect(self.reaper_id, TERM_SECONDS) else []
 
-    async def _deliver(self, attempt: Attempt) -> None:
+    async def _begin(self, waiting: list[Due], until: float) -> None:
+        """Begins those that have a turn, and until then more as others end."""
+        is_all = len(waiting) < LOOK_AT
+        while waiting:
+            self._ended.clear()
+            chosen = {due.job_id: due for due in self._turns.begin(waiting)}
+            waiting = [due for due in waiting if due.job_id not in chosen]
+            await self._claim(chosen)
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._ended.wait()
+                    await asyncio.sleep(TOGETHER_SECONDS)
+            except TimeoutError:
+                break
+        if waiting and not is_all:
+            ids = [due.job_id for due in waiting]
+            await asyncio.to_thread(self.queue.put_off, ids, PUT_OFF_SECONDS)
+
+    async def _claim(self, chosen: dict[str, Due]) -> None:
+        left = dict(chosen)
         try:
-            job = await asyncio.to_thread(self.jobs.get, attempt.job_id)
-            outcome = await self._attempt(job)
+            for attempt in await asyncio.to_thread(self.queue.claim, list(chosen)) if chosen else ():
+                task = asyncio.create_task(self._deliver(attempt, left.pop(attempt.job_id)))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+        finally:  # another process has begun them, or Redis is away
+            for due in left.values():
+                self._turns.end(due)
+
+    async def _deliver(self, attempt: Attempt, due: Due) -> None:
+        began = time.monotonic()
+        try:
+            outcome = await self._outcome(attempt)
+            seconds = time.monotonic() - began
             await asyncio.to_thread(self._settle, attempt, outcome)
         except KeyError:  # forgotten meanwhile, and with it that it was due
-            return
+            seconds = 0
         except RedisError as error:
+            seconds = 0
             log.warning("webhook of job %s waits for Redis: %s", attempt.job_id, error)
+        await self._leave(due, seconds)
+
+    async def _outcome(self, attempt: Attempt) -> Outcome:
+        try:
+            job = await asyncio.to_thread(self.jobs.get, attempt.job_id)
+        except (ValueError, TypeError):
+            log.exception("job %s cannot be read", attempt.job_id)
+            return Outcome("the job's record cannot be read")
+        return await self._attempt(job)
+
+    async def _leave(self, due: Due, seconds: float) -> None:
+        """Makes room for another, once no thread of it looks for an address any more."""
+        if lookup := self._lookups.pop(due.job_id, None):
+            await asyncio.gather(asyncio.wrap_future(lookup), return_exceptions=True)
+        self._turns.end(due, seconds)
+        self._ended.set()
 
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         if not outcome.problem:
@@ -157,7 +206,8 @@ class Webhooks:
         url = httpx.URL(job.webhook or "")
         port = url.port or {"http": 80, "https": 443}[url.scheme]
         host = url.raw_host.decode()
-        addresses = await addresses_of(host, port, self._resolvers, self.settings.webhook_allow_private)
+        self._lookups[job.id] = lookup = begin_look_up(host, port, self._resolvers)
+        addresses = await addresses_of(host, lookup, self.settings.webhook_allow_private)
         body = body_of(job)
         headers = {
             **signed_headers(self.settings.webhook_key, f"job_{job.id}", int(time.time()), body),

@@ -30,13 +30,14 @@ from app.settings import AppSettings
 from cli.children import Child
 from cli.settings import tell_unknown
 from contract.claim import claim
+from contract.disk import DiskError
 from contract.presence import alive
 from contract.queue import GENERATE, TRAIN
 from contract.reading import read_settings
 from contract.redis_client import command_client
 from contract.redis_urls import without_password
 from contract.settings import SharedSettings
-from contract.startup import check_redis
+from contract.startup import check_folder, check_redis
 from worker.settings import WorkerSettings
 
 READY_SECONDS = 90  # a cold disk may take long to load PyTorch
@@ -103,10 +104,12 @@ class _Stop:
 def _data_folder(folder: Path) -> Iterator[None]:
     """The data folder, for this service alone while it runs."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_folder(folder)
         (folder / "logs").mkdir(mode=0o700, exist_ok=True)
         (folder / "logs").chmod(0o700)  # of an older version, which let others read it
         lock: IO[bytes] = (folder / "lock").open("wb")
+    except ValueError as error:
+        raise UpError(str(error)) from None
     except OSError as error:
         raise UpError(f"cannot write to {folder}: {error.strerror}, set VITGAN_DATA_DIR") from None
     with lock:
@@ -164,7 +167,7 @@ def _start(children: list[Child], host: str, port: int, settings: SharedSettings
     _await_redis(redis, url, children, stop, READY_SECONDS if children else 5)
     try:
         claim(redis, settings.data_dir, without_password(url))
-    except ValueError as error:
+    except (ValueError, DiskError) as error:
         raise UpError(str(error)) from None
     for name, command, own in (
         ("image-worker", ["worker"], {}),

@@ -16,6 +16,7 @@ from typing import cast
 from redis import Redis
 
 from contract import keys
+from contract.disk import writing
 
 FILE = "id"
 
@@ -23,7 +24,8 @@ FILE = "id"
 def claim(redis: Redis, folder: Path, place: str) -> None:
     """Tells Redis, by a client with ``decode_responses``, that it serves that folder.
 
-    Raises ``ValueError`` with the remedy if it serves another one.
+    Raises ``ValueError`` with the remedy if it serves another one, ``DiskError`` if the folder's id cannot be
+    written.
     """
     ours = folder_id(folder)
     told = f"{ours} {socket.gethostname()}:{folder.resolve()}"
@@ -42,8 +44,11 @@ def folder_id(folder: Path) -> str:
     path = folder / FILE
     if not path.exists():
         new = folder / f".{FILE}-{secrets.token_hex(8)}"
-        new.write_text(f"{secrets.token_hex(16)}\n")
-        with contextlib.suppress(FileExistsError):
-            os.link(new, path)
-        new.unlink()
+        try:
+            with writing(folder):
+                new.write_text(f"{secrets.token_hex(16)}\n")
+                with contextlib.suppress(FileExistsError):
+                    os.link(new, path)
+        finally:
+            new.unlink(missing_ok=True)
     return path.read_text("ascii", errors="replace").strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 def sweep(paths: Iterable[Path], seconds: float) -> None:
     """Removes those files and folders that nobody has written to for so long."""
     for path in paths:
-        with contextlib.suppress(FileNotFoundError):  # another process sweeps too
+        with contextlib.suppress(OSError):  # another process sweeps too, or the disk is read-only
             if path.stat().st_mtime > time.time() - seconds:
                 continue
             if path.is_dir():

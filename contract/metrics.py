@@ -48,10 +48,11 @@ QUEUES = (GENERATE, TRAIN)
 KINDS = tuple(DOORBELLS)  # of jobs
 REDISES = ("jobs", "bytes")
 REASONS = (
-    "bad_request", "client_left", "conflict", "forbidden", "images_waiting", "internal",
+    "bad_request", "client_left", "conflict", "disk_full", "forbidden", "images_waiting", "internal",
     "invalid", "jobs_waiting", "method", "model_replaced", "no_answer", "no_worker", "not_found",
-    "not_queued", "other", "pixels_waiting", "quota_images", "quota_job_pixels", "quota_jobs",
-    "quota_pixels", "redis_away", "slow_body", "stopping", "too_large", "unauthorized",
+    "not_queued", "other", "pixels_waiting", "quota_datasets", "quota_images", "quota_job_pixels",
+    "quota_jobs", "quota_pixels", "quota_uploads", "redis_away", "slow_body", "stopping", "too_large",
+    "unauthorized", "uploads_waiting",
 )  # fmt: skip
 MOST_MODELS = 100
 
@@ -127,6 +128,7 @@ _OF_THE_HOUSE = (
     _gauge("vitgan_redis_clients", "connections", "Its connections", API, redis=REDISES),
     _gauge("vitgan_data_free_bytes", "bytes", "Room left where VITGAN_DATA_DIR lies", API),
     _gauge("vitgan_data_size_bytes", "bytes", "Size of the file system there", API),
+    _gauge("vitgan_data_writable", "0 or 1", "Whether a file can be written there", API),
     _gauge("vitgan_models", "models", "Models that can be drawn with", API),
     _gauge("vitgan_model_info", "1", "A model that can be drawn with", API,
            model=f"names of models, {MOST_MODELS} at most", digest="one a model", preset="one a model"),

@@ -16,6 +16,8 @@ MAX_BYTES = 64 * 2**20  # of one picture's file
 MAX_PIXELS = 64_000_000  # of one picture; larger ones are left out before they are decoded
 MIN_SIDE = 8  # of one picture in pixels; smaller ones show nothing
 MIN_PICTURES = 32  # that differ; fewer are learned by heart
+DECODER_BYTES = {"WEBP": 16, "JPEG": 12, "TIFF": 8}  # a pixel at most while such a file is decoded, measured
+OTHER_BYTES = 4
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks the others without any bound
 LABELS = "dataset.json"  # StyleGAN's name for it
 
@@ -49,6 +51,13 @@ def left_out(names: Iterable[str]) -> dict[str, str]:
 
 def load_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """A picture file, decoded; raises ``ValueError`` with the reason if it cannot be trained on."""
+    picture = open_picture(data, max_pixels)
+    decode(picture)
+    return picture
+
+
+def open_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """A picture file, of which the head alone is read; raises ``ValueError`` as ``load_picture`` does."""
     if not data:
         raise ValueError("the file is empty")
     try:
@@ -60,14 +69,30 @@ def load_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise ValueError(f"{width}x{height} is too small: a side has at least {MIN_SIDE} pixels")
         if picture.mode in ("I", "F"):
             raise ValueError(f"pixels of mode {picture.mode} have no known range: save it with 8 or 16 bits")
-        picture.load()
     except UnidentifiedImageError:
         raise ValueError("no picture of a known format") from None
     except ValueError:
         raise
     except Exception as error:  # each of Pillow's formats has its own
-        raise ValueError(f"broken picture: {error or type(error).__name__}") from None
+        raise _broken(error) from None
     return picture
+
+
+def decode(picture: Image.Image) -> None:
+    """Reads all pixels of an open picture; raises ``ValueError`` if the file is broken."""
+    try:
+        picture.load()
+    except Exception as error:  # each of Pillow's formats has its own
+        raise _broken(error) from None
+
+
+def decoder_bytes(picture: Image.Image) -> int:
+    """Memory that ``decode`` takes for it at most."""
+    return picture.width * picture.height * DECODER_BYTES.get(picture.format or "", OTHER_BYTES)
+
+
+def _broken(error: Exception) -> ValueError:
+    return ValueError(f"broken picture: {error or type(error).__name__}")
 
 
 def label_files(names: Iterable[str]) -> list[str]:

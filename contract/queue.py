@@ -49,6 +49,7 @@ def make_celery(redis_url: str, arithmetic: str = PORTABLE) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a Redis whose disk is full refuses, and must end no worker
         broker_transport_options={
             "visibility_timeout": 3600,
             "unacked_restore_interval": 1,

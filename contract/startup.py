@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,13 @@ from typing import Any
 from redis import AuthenticationError, Redis, RedisError
 
 from contract.claim import claim
+from contract.disk import probe
 from contract.redis_client import command_client, refusal
 from contract.redis_urls import without_password
 from contract.settings import SharedSettings
 
 OLDEST_REDIS = (7, 0)  # its scripts may be refused as a whole when memory is full
 MAX_SKEW_SECONDS = 5.0  # images have deadlines by the clock of the host that asks for them
-PROBE = b"\0" * 4096
 
 
 def check_start(settings: SharedSettings) -> None:
@@ -34,10 +33,7 @@ def check_start(settings: SharedSettings) -> None:
 def check_folder(folder: Path) -> None:
     """Makes it, for this user alone, if it is not there; raises ``ValueError`` if no file can be written."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(PROBE)
-            file.flush()
+        probe(folder)
     except OSError as error:
         raise ValueError(
             f"cannot write to {folder}: {error.strerror}; give VITGAN_DATA_DIR a folder with room that user "

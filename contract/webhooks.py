@@ -7,8 +7,11 @@ perhaps more often, but never by two processes at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from redis import Redis
 
@@ -19,14 +22,22 @@ KEEP_DEAD = 1000
 
 _NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1000000; "
 
-# KEYS: due, attempts. ARGV: how many, lease seconds.
-_CLAIM = (
+# KEYS: due. ARGV: how many.
+_DUE = _NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])"
+
+# Those that are due still. KEYS: due, attempts. ARGV: seconds until they are due again, whether an attempt
+# begins, then ids.
+_PUT_OFF = (
     _NOW
     + """
 local claimed = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
-  redis.call('ZADD', KEYS[1], now + ARGV[2], id)
-  table.insert(claimed, {id, redis.call('HINCRBY', KEYS[2], id, 1)})
+for number = 3, #ARGV do
+  local id = ARGV[number]
+  local due = redis.call('ZSCORE', KEYS[1], id)
+  if due and tonumber(due) <= now then
+    redis.call('ZADD', KEYS[1], now + ARGV[1], id)
+    if ARGV[2] == '1' then table.insert(claimed, {id, redis.call('HINCRBY', KEYS[2], id, 1)}) end
+  end
 end
 return claimed
 """
@@ -63,6 +74,23 @@ return 1
 
 
 @dataclass(frozen=True)
+class Due:
+    """The end of a job that is to be told."""
+
+    job_id: str
+    owner: str
+    url: str
+
+    @cached_property
+    def receiver(self) -> str:
+        """Host and port, which webhooks of one receiver have in common."""
+        try:
+            return urlsplit(self.url).netloc.rpartition("@")[2].lower()
+        except ValueError:
+            return self.url
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One delivery, begun; whoever has an older number than the newest has lost it."""
 
@@ -84,14 +112,32 @@ class WebhookQueue:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._claim = redis.register_script(_CLAIM)
+        self._known: dict[str, Due] = {}  # those that were due the last time; a record's URL never changes
+        self._due = redis.register_script(_DUE)
+        self._put_off = redis.register_script(_PUT_OFF)
         self._again = redis.register_script(_AGAIN)
         self._end = redis.register_script(_END)
 
-    def claim(self, limit: int) -> list[Attempt]:
-        """Begins an attempt of each that is due, ``limit`` of them at most."""
-        got = self._claim(keys=[keys.WEBHOOKS_DUE, keys.WEBHOOK_ATTEMPTS], args=[limit, LEASE_SECONDS])
+    def due(self, limit: int) -> list[Due]:
+        """Those that are due, the longest first, ``limit`` of them at most."""
+        ids = cast("list[str]", self._due(keys=[keys.WEBHOOKS_DUE], args=[limit]))
+        new = [job_id for job_id in ids if job_id not in self._known]
+        with self.redis.pipeline(transaction=False) as pipe:
+            for job_id in new:
+                pipe.hmget(keys.job(job_id), "owner", "webhook")
+            found = dict(zip(new, pipe.execute(), strict=True))
+        read = {job_id: Due(job_id, owner or "", url or "") for job_id, (owner, url) in found.items()}
+        self._known = {job_id: self._known.get(job_id) or read[job_id] for job_id in ids}
+        return list(self._known.values())
+
+    def claim(self, ids: Sequence[str]) -> list[Attempt]:
+        """Begins an attempt of each of these that is still due."""
+        got = self._put_off(keys=[keys.WEBHOOKS_DUE, keys.WEBHOOK_ATTEMPTS], args=[LEASE_SECONDS, 1, *ids])
         return [Attempt(job_id, int(number)) for job_id, number in cast("list[Any]", got)]
+
+    def put_off(self, ids: Sequence[str], seconds: float) -> None:
+        """Those of these that are due are due so much later, without an attempt."""
+        self._put_off(keys=[keys.WEBHOOKS_DUE, keys.WEBHOOK_ATTEMPTS], args=[seconds, 0, *ids])
 
     def again(self, attempt: Attempt, seconds: float) -> bool:
         """It failed: another one begins so much later. False if one has begun already."""

@@ -6,6 +6,7 @@ it from the start: the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -15,6 +16,7 @@ from redis import RedisError
 from structlog.contextvars import bound_contextvars
 
 from contract.arithmetic import reference
+from contract.disk import DiskError, writing
 from contract.jobs import Beat, Claim, JobStore
 from contract.leftovers import sweep
 from contract.messages import DrawRequest, Images
@@ -71,16 +73,17 @@ def _draw(
 ) -> str:
     """What came of it, as contract/metrics.py has it."""
     sweep_results(settings)
-    take_over(settings, claim)
     job_id, beats = claim.job_id, Beats(store, claim, stopping)
     what = claim.request.what
     whole = settings.results_dir / f"{job_id}.{what.suffix}"
     part = whole.with_suffix(f".{claim.fence}.part")  # its own: one that has lost the job may still write
     try:
-        with part.open("wb") as file:
-            for data in file_parts(claim.request, engine, beats):
-                file.write(data)
-        part.rename(whole)
+        with writing(settings.results_dir):
+            take_over(settings, claim)
+            with part.open("wb") as file:
+                for data in file_parts(claim.request, engine, beats):
+                    file.write(data)
+            part.rename(whole)
         drawn_by = reference(claim.request.model, claim.request.digest, engine.arithmetic)
         size = whole.stat().st_size
         result = {"media_type": what.media_type, "bytes": size, "model": drawn_by}
@@ -94,13 +97,19 @@ def _draw(
         gone = f"the model {claim.request.model} has been replaced meanwhile: ask again"
         until_told(lambda: store.fail(claim, gone), stopping)
         return "failed"
+    except DiskError as error:
+        log.error("job %s failed: %s", job_id, error)
+        full = f"the drawing failed: {error.told(settings.data_dir)}"
+        until_told(lambda: store.fail(claim, full), stopping)
+        return "failed"
     except Exception as error:
         log.exception("job %s failed", job_id)
         failure = f"the drawing failed: {error}"
         until_told(lambda: store.fail(claim, failure), stopping)
         return "failed"
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     return "succeeded"
 
 

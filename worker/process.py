@@ -16,6 +16,7 @@ from redis import Redis, RedisError
 
 from contract import keys
 from contract.claim import claim
+from contract.disk import DiskError
 from contract.instruments import serve
 from contract.presence import Beating
 from contract.queue import image_queue
@@ -57,7 +58,7 @@ def await_claim(redis: Redis, settings: WorkerSettings) -> None:
         try:
             claim(redis, settings.data_dir, without_password(settings.redis_url))
             return
-        except ValueError as error:
+        except (ValueError, DiskError) as error:
             raise SystemExit(str(error)) from None
         except RedisError as error:
             if not told:

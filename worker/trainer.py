@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from redis import RedisError
 from structlog.contextvars import bound_contextvars
 
+from contract.disk import DiskError, writing
 from contract.jobs import Beat, Claim, JobStore
 from contract.leftovers import sweep
 from contract.messages import TrainRequest
@@ -85,9 +87,10 @@ class Training:
     def _relay(self) -> None:
         """What it says on standard error: kept with the run, and in our log."""
         assert self.process.stderr is not None
-        with self.process.stderr as lines, (self.run / "stderr.log").open("w") as kept:
+        with self.process.stderr as lines:
             for line in lines:
-                kept.write(line)
+                with suppress(OSError), (self.run / "stderr.log").open("a") as kept:  # the disk may be full
+                    kept.write(line)
                 if words := line.strip():
                     self._last_words = words
                     log.info("the training says: %s", words)
@@ -165,14 +168,33 @@ def _train(
 ) -> str:
     """What came of it, as contract/metrics.py has it."""
     sweep_runs(settings)
-    training = Training(claim, settings)
+    try:
+        with writing(settings.runs_dir):
+            training = Training(claim, settings)
+    except DiskError as error:
+        return _no_room(claim, error, store, settings, stopping)
     try:
         return _attend(claim, training, store, settings, stopping)
+    except DiskError as error:
+        return _no_room(claim, error, store, settings, stopping)
     except RedisError as error:
         log.warning("job %s: Redis does not answer, its lease runs out: %s", claim.job_id, error)
         return "redis_away"
     finally:
         training.drain()
+
+
+def _no_room(
+    claim: Claim[TrainRequest],
+    error: DiskError,
+    store: JobStore,
+    settings: WorkerSettings,
+    stopping: threading.Event,
+) -> str:
+    log.error("job %s failed: %s", claim.job_id, error)
+    failure = f"the training failed: {error.told(settings.data_dir)}"
+    until_told(lambda: store.fail(claim, failure), stopping)
+    return "failed"
 
 
 def _attend(
@@ -229,7 +251,8 @@ def _finish(
         log.warning("job %s: its training ended by signal %d", claim.job_id, -training.process.returncode)
         return "killed"
     if training.process.returncode > 0:
-        until_told(lambda: store.fail(claim, training.error()), stopping)
+        failure = training.error().replace(str(settings.data_dir), "VITGAN_DATA_DIR")
+        until_told(lambda: store.fail(claim, failure), stopping)
         return "failed"
     name = claim.request.name
     if _beat(store, claim, None) is Beat.LOST:
@@ -238,9 +261,10 @@ def _finish(
     if target.exists() and not _same_weights(target, training.run / "model"):
         until_told(lambda: store.fail(claim, f"a model named {name} appeared meanwhile"), stopping)
         return "failed"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
-        (training.run / "model").rename(target)
+    with writing(settings.trained_models_dir):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            (training.run / "model").rename(target)
     model = ModelLibrary(settings.trained_models_dir).get(name)
     result, progress = {"model": name, "digest": model.digest}, done(training.progress, model.config["kimg"])
     until_told(lambda: store.succeed(claim, result, progress), stopping)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from app.auth import Trains
@@ -18,6 +21,7 @@ from app.idempotency import Repeatable, Repeats
 from app.queries import Limit
 from app.schemas import Listing, page
 from app.services import Services, Use
+from contract.disk import writing
 from contract.messages import NAME_PATTERN
 
 router = Router(prefix="/datasets", tags=["datasets"])
@@ -49,7 +53,17 @@ async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise UnsupportedType("send multipart/form-data with the fields `file` (a zip) and `name`")
-    async with request.form(max_files=1, max_fields=1) as form:
+    with use.uploads.enter(client.id):
+        return await _taken(request, use, client.id, repeats)
+
+
+async def _taken(request: Request, use: Services, client: str, repeats: Repeats) -> dict[str, Any]:
+    """Reads the form, and stores the dataset when it is its turn."""
+    folder = Path(tempfile.gettempdir())
+    async with contextlib.AsyncExitStack() as opened:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            form = await opened.enter_async_context(request.form(max_files=1, max_fields=1))
         file, name = form.get("file"), form.get("name")
         if extra := set(form) - {"file", "name"}:
             raise InvalidRequest(f"{', '.join(sorted(extra))}: unknown field, leave it out")
@@ -60,15 +74,15 @@ async def upload(request: Request, use: Use, client: Trains, repeats: Repeatable
                 "name: required, 1 to 64 lower-case letters, digits, '.', '_' or '-', "
                 "beginning with a letter or digit"
             )
-        return await run_in_threadpool(_store, file.file, name, use, repeats)
+        return await use.uploads.check(client, partial(_store, file.file, name, use, client, repeats))
 
 
-def _store(file: BinaryIO, name: str, use: Services, repeats: Repeats) -> dict[str, Any]:
+def _store(file: BinaryIO, name: str, use: Services, client: str, repeats: Repeats) -> dict[str, Any]:
     if repeats.key is None and name in dataset_names(use.settings):
         raise taken(name)  # before all of it is read once more
     content = hashlib.file_digest(file, "sha256").hexdigest() if repeats.key else ""  # type: ignore[arg-type]
     settled = repeats.settle(use.jobs.redis, f"{name}\n{content}")
-    return store_dataset(file, name, settled.id, use.settings)
+    return store_dataset(file, name, settled.id, client, use.settings)
 
 
 @router.get("", summary="List datasets")

@@ -12,7 +12,7 @@ from sse_starlette import EventSourceResponse
 
 from app.auth import Known, Trains
 from app.datasets import check_trainable
-from app.errors import Conflict, InvalidRequest, NotFound, short
+from app.errors import Conflict, InsufficientStorage, InvalidRequest, NotFound, short
 from app.events import BEGINNING, events_response, is_read, position_after
 from app.heads import Router, head_only
 from app.idempotency import Repeatable
@@ -21,6 +21,7 @@ from app.queueing import queue_job
 from app.schemas import Listing, TrainBody
 from app.services import Use
 from app.webhooks import checked_webhook
+from contract.disk import NOT_WRITTEN
 from contract.jobs import Job, JobFinishedError, JobStatus
 from contract.logs import bound
 from contract.messages import DrawRequest, TrainRequest
@@ -127,6 +128,7 @@ async def events(
     responses={
         404: {"description": "no such job, or its file is no longer kept"},
         409: {"description": "it has not succeeded, or is a training"},
+        507: {"description": "it has failed, because the disk was full"},
     },
 )
 def result(job_id: str, use: Use, client: Known) -> FileResponse:
@@ -134,6 +136,14 @@ def result(job_id: str, use: Use, client: Known) -> FileResponse:
     job = one(job_id, use, client)
     if job.kind != DrawRequest.KIND:
         raise Conflict(f"job {job_id} is a training: draw with the model that it makes")
+    if job.error and NOT_WRITTEN in job.error:
+        raise InsufficientStorage(
+            f"job {job_id} has failed, ask for it again: {job.error}",
+            reason="disk_full",
+            folder=use.settings.results_dir,
+        )
+    if job.status is JobStatus.FAILED:
+        raise Conflict(f"job {job_id} has failed, so it has no file: {job.error}")
     if job.status is not JobStatus.SUCCEEDED or job.result is None:
         raise Conflict(f"job {job_id} is {job.status}: its file is there when it has succeeded")
     what = DrawRequest.model_validate(job.request).what

@@ -10,6 +10,7 @@ from app.heads import Router
 from app.queries import Limit
 from app.schemas import Listing, page
 from app.services import Services, Use
+from contract.disk import writing
 from contract.models import PublishedModel
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def promote(name: str, use: Use, client: Administers) -> dict[str, Any]:
     URLs that name a digest stay what they are; those that name ``default`` lead to the new one.
     """
     model = use.model(name)
-    use.promotion.promote(model.name)
+    with writing(use.promotion.path.parent):
+        use.promotion.promote(model.name)
     log.info("%s@%s is promoted by %s", model.name, model.short_digest, client.name)
     return told(model, use)
 

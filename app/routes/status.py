@@ -14,7 +14,8 @@ from app import gauges
 from app.conditional import not_modified
 from app.errors import ServiceError
 from app.heads import Router
-from app.services import Use
+from app.services import Services, Use
+from contract.disk import DiskError
 from contract.instruments import REGISTRIES
 from contract.metrics import API
 from contract.models import SkippedModel
@@ -31,19 +32,21 @@ PAGE_POLICY = (
 
 
 @router.get("/healthz", summary="Alive?")
-def healthz() -> dict[str, str]:
-    """This process answers."""
+async def healthz() -> dict[str, str]:
+    """This process answers; async, so that it waits for no thread."""
     return {"status": "alive"}
 
 
 @router.get("/readyz", summary="Ready?", responses={503: {"description": "says what is missing"}})
-def readyz(response: Response, use: Use) -> dict[str, Any]:
+def readyz(request: Request, response: Response, use: Use) -> dict[str, Any]:
     """Redis and an image worker answer; a missing training worker is told, but only trainings wait.
 
-    Models that cannot be read are told, too, and others are drawn with.
+    Models that cannot be read are told, too, and others are drawn with; so is a disk to which nothing can be
+    written, which keeps uploads, trainings and jobs from being taken.
     Workers of another version are told and not asked: docs/operations.md.
     """
     use.fleet.look()
+    disk = use.disk_error()
     missing = use.fleet.missing()
     if missing:
         response.status_code = 503
@@ -59,9 +62,15 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
         "arithmetic": use.fleet.kinds,
         "training_workers": use.fleet.workers.get(TRAIN, 0),
         "skipped_models": [vars(one) for one in skipped],
+        "disk": {"writable": disk is None, "problem": disk and _told(disk, request, use)},
         "version": TOGETHER,
         "other_versions": use.fleet.others,
     }
+
+
+def _told(error: DiskError, request: Request, use: Services) -> str:
+    """Where keys are asked for, this route's readers need not know where our folders are."""
+    return str(error) if request.app.state.key_ring is None else error.told(use.settings.data_dir)
 
 
 @router.get("/metrics", summary="For Prometheus", response_class=Response)

@@ -16,6 +16,7 @@ async def test_alive_and_ready(api: Api) -> None:
     assert ready.json() == {
         "status": "ready", "missing": [], "redis": True, "image_workers": 1, "training_workers": 0,
         "arithmetic": {"portable": 1}, "version": TOGETHER, "other_versions": [], "skipped_models": [],
+        "disk": {"writable": True, "problem": None},
     }  # fmt: skip
 
 

@@ -18,11 +18,14 @@ from contract.jobs import Asked, Claim, JobStatus, JobStore
 from contract.messages import DrawRequest, Form, Grid, Images, Side, Walk
 from contract.models import PublishedModel
 from contract.versions import BYTES_VERSION
+from tests.full_disk import SmallDisk, small_disk
 from worker import drawings
 from worker.compositions import image_pieces, pieces
 from worker.drawings import run_drawing, sweep_results
 from worker.engine import Engine
 from worker.settings import WorkerSettings
+
+__all__ = ["small_disk"]
 
 SIDES = {"columns": Side.whole(24), "rows": Side.whole(16), "truncation": 0.8}
 
@@ -261,3 +264,39 @@ def test_an_outage_at_its_end_does_not_make_it_fail(
     job_id = store.create(request(tiny, Images(seeds=(7,), **SIDES)))  # type: ignore[arg-type]
     run_drawing(job_id, store, engine, settings, threading.Event())
     assert (store.get(job_id).status, store.deaf) == (JobStatus.SUCCEEDED, -1)
+
+
+def test_a_full_disk_fails_the_job_with_a_sentence(
+    engine: Engine, tiny: PublishedModel, store: JobStore, small_disk: SmallDisk
+) -> None:
+    settings = WorkerSettings(data_dir=small_disk.path / "var")
+    large = Images(seeds=tuple(range(400)), zipped=True, **SIDES)  # type: ignore[arg-type]
+    small_disk.fill()
+    for what in (Images(seeds=(1,), **SIDES), large):  # type: ignore[arg-type]
+        job_id = store.create(request(tiny, what))
+        assert not run_drawing(job_id, store, engine, settings, threading.Event())
+        job = store.get(job_id)
+        assert job.status is JobStatus.FAILED
+        assert (job.error or "").startswith(
+            "the drawing failed: the disk is full, so nothing can be written to VITGAN_DATA_DIR/results: "
+        )
+    small_disk.free()
+    job_id = store.create(request(tiny, large))
+    run_drawing(job_id, store, engine, settings, threading.Event())
+    assert store.get(job_id).status is JobStatus.SUCCEEDED
+    assert len(list(settings.results_dir.iterdir())) == 1
+
+
+def test_a_disk_that_becomes_read_only_ends_no_worker(
+    engine: Engine, tiny: PublishedModel, store: JobStore, small_disk: SmallDisk
+) -> None:
+    settings = WorkerSettings(data_dir=small_disk.path / "var")
+    settings.results_dir.mkdir(parents=True)
+    old = settings.results_dir / "old.1.part"
+    old.write_text("")
+    os.utime(old, (0, 0))
+    small_disk.make_read_only()
+    job_id = store.create(request(tiny, Images(seeds=(1,), **SIDES)))  # type: ignore[arg-type]
+    assert not run_drawing(job_id, store, engine, settings, threading.Event())
+    assert "read-only" in (store.get(job_id).error or "")
+    small_disk.make_writable()

@@ -18,9 +18,12 @@ from contract.messages import TrainRequest
 from contract.models import ModelLibrary
 from tests.conftest import write_pictures
 from tests.faults.stack import children
+from tests.full_disk import SmallDisk, small_disk
 from worker import trainer
 from worker.settings import WorkerSettings
 from worker.trainer import END_SECONDS, Training, run_job
+
+__all__ = ["small_disk"]
 
 
 @pytest.fixture
@@ -188,3 +191,35 @@ def test_a_training_that_is_killed_is_tried_again_like_one_whose_worker_was_lost
     os.kill(training, signal.SIGKILL)
     job = running.end()
     assert (job.status, job.error, running.ring_again) == (JobStatus.RUNNING, None, False)
+
+
+def test_a_full_disk_fails_the_training_once_and_with_a_sentence(
+    store: JobStore, small_disk: SmallDisk, valkey_url: str
+) -> None:
+    """Where it begins: it used to end the worker's turn, and count as lost three times."""
+    settings = WorkerSettings(redis_url=valkey_url, data_dir=small_disk.path / "var", threads=1)
+    write_pictures(settings.datasets_dir / "colours" / "pictures.zip")
+    small_disk.make_read_only()
+    job_id = store.create(request(0.064))
+    assert not run_job(job_id, store, settings, threading.Event())
+    small_disk.make_writable()
+    job = store.get(job_id)
+    assert (job.status, job.losses) == (JobStatus.FAILED, 0)
+    assert "the disk is read-only" in (job.error or "")
+    assert "VITGAN_DATA_DIR/runs" in (job.error or "")
+
+
+def test_a_training_that_fills_the_disk_says_so_without_our_paths(
+    store: JobStore, small_disk: SmallDisk, valkey_url: str
+) -> None:
+    settings = WorkerSettings(redis_url=valkey_url, data_dir=small_disk.path / "var", threads=1)
+    write_pictures(settings.datasets_dir / "colours" / "pictures.zip")
+    settings.runs_dir.mkdir()
+    small_disk.fill()
+    job_id = store.create(request(0.064))
+    assert not run_job(job_id, store, settings, threading.Event())
+    job = store.get(job_id)
+    assert (job.status, job.losses) == (JobStatus.FAILED, 0)
+    assert "disk" in (job.error or "")
+    assert "VITGAN_DATA_DIR" in (job.error or "")
+    assert str(small_disk.path) not in (job.error or "")
