@@ -34,8 +34,9 @@ def test_the_models_proofs_are_there() -> None:
     assert {name for name in named if not (ROOT / "tests" / "model" / f"{name}.py").exists()} == set()
 
 
-def test_the_proofs_of_security_are_there() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text()))
+@pytest.mark.parametrize("document", ["security.md", "reliability.md"])
+def test_the_proofs_that_a_document_names_are_there(document: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / document).read_text()))
     assert len(named) > 30
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert named - set(re.findall(r"def (test_\w+)\(", tests)) == set()
