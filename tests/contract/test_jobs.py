@@ -247,7 +247,7 @@ def test_long_after_its_end_nothing_is_left_of_a_job(
 ) -> None:
     job_id = store.create(request(), owner="me", webhook="https://example.org")
     store.fail(claimed(store, job_id), "no")
-    (attempt,) = WebhookQueue(redis).claim(1)
+    (attempt,) = WebhookQueue(redis).claim([due.job_id for due in WebhookQueue(redis).due(1)])
     WebhookQueue(redis).bury(attempt, "nobody there")
     unfinished = store.create(request("dogs"), owner="you")
     other = store.create(request("mice"), owner="me")
