@@ -58,7 +58,7 @@ async def test_an_upload_that_does_not_fit_while_it_comes(
 async def test_a_read_only_disk_is_told(api: Api, small_disk: SmallDisk) -> None:
     small_disk.make_read_only()
     refused(await upload(api, zip_of(PICTURES)), 507, "the disk is read-only")
-    refused(await api.http.post("/models/emoji-32/promote"), 507, "the disk is read-only")
+    refused(await api.http.post("/models/personas/promote"), 507, "the disk is read-only")
     ready = (await api.http.get("/readyz")).json()
     assert (ready["status"], ready["disk"]["writable"]) == ("ready", False)  # images can be drawn
     assert "read-only" in ready["disk"]["problem"]
@@ -78,11 +78,11 @@ async def test_a_full_disk_is_a_metric_and_takes_no_jobs(api: Api, small_disk: S
 
 
 async def test_a_promotion_that_cannot_be_kept_changes_nothing(api: Api, small_disk: SmallDisk) -> None:
-    assert (await api.http.post("/models/emoji-32/promote")).status_code == 200
+    assert (await api.http.post("/models/personas/promote")).status_code == 200
     promoted = small_disk.path / "var" / "promoted"
     small_disk.fill()
-    refused(await api.http.post("/models/emoji-32/promote"), 507, "the disk is full")
-    assert promoted.read_text() == "emoji-32\n"
+    refused(await api.http.post("/models/personas/promote"), 507, "the disk is full")
+    assert promoted.read_text() == "personas\n"
     assert [path.name for path in promoted.parent.iterdir()] == ["promoted"]
 
 

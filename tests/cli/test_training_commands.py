@@ -149,7 +149,7 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path, pictures: Path) -> None:
 def test_r1_with_a_transformer_is_warned_of_and_done(tmp_path: Path, pictures: Path) -> None:
     done = vitgan(
         "train", pictures, "--out", tmp_path / "run", "--kimg", 0.016, "--batch", 16,
-        "--cache", tmp_path / "cache", "--set", "training.r1=0.01",
+        "--preset", "vitgan-ti-32", "--cache", tmp_path / "cache", "--set", "training.r1=0.01",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "training.r1 is 0.01, which hurts a vit discriminator" in done.stderr

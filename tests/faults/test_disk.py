@@ -60,7 +60,7 @@ def test_a_full_disk_is_told_and_what_was_taken_is_done_when_there_is_room(
         expected = http.post("/generate", json=IMAGE).content
         small_disk.fill()
         refused(upload(http, "cats"), "the disk is full", datasets)
-        refused(http.post("/models/emoji-32/promote"), "the disk is full", str(small_disk.path))
+        refused(http.post("/models/personas/promote"), "the disk is full", str(small_disk.path))
         refused(http.post("/generate", json=IMAGE, headers=ASYNC), "disk", str(small_disk.path))
         refused(http.post("/train", json=TRAINING), "disk", str(small_disk.path))
         ready = http.get("/readyz").json()
@@ -76,7 +76,7 @@ def test_a_full_disk_is_told_and_what_was_taken_is_done_when_there_is_room(
         until(lambda: http.get("/readyz").status_code == 200, 30)
         assert http.post("/generate", json=IMAGE).content == expected
         assert upload(http, "cats").status_code == 201
-        assert http.post("/models/emoji-32/promote").status_code == 200
+        assert http.post("/models/personas/promote").status_code == 200
         asked = http.post("/train", json=TRAINING)
         assert asked.status_code == 202, asked.text
         assert http.get("/readyz").json()["disk"] == {"writable": True, "problem": None}
