@@ -22,7 +22,7 @@ def parts(service: Service) -> dict[str, int]:
     return {
         Path(f"/proc/{pid}/cwd").readlink().name if "valkey-server" in words[0] else words[3]: pid
         for pid, words in commands.items()
-        if len(words) > 3 or "valkey-server" in words[:1]
+        if len(words) > 3 or "valkey-server" in "".join(words[:1])
     }
 
 
