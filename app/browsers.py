@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.asgi import Around
+from app.asgi import Around, route_path
 from app.auth import ANONYMOUS
 from app.errors import Forbidden, problem
 
@@ -51,7 +51,7 @@ class SecurityHeaders(Around):
 
     def _add(self, headers: MutableHeaders, scope: Scope) -> None:
         headers.update(self.HEADERS)
-        path = scope["path"]
+        path = route_path(scope)
         headers.setdefault("Content-Security-Policy", self.DOCS_POLICY if path == "/docs" else self.POLICY)
         shown = path.startswith(SHOWN)
         headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if shown else "same-origin")
@@ -96,7 +96,7 @@ class CrossOrigin(Around):
                 MutableHeaders(scope=message).update(self.HEADERS)
             await send(message)
 
-        if scope["path"].startswith(OPEN):
+        if route_path(scope).startswith(OPEN):
             await self.app(scope, receive, send_open)
         elif self._is_foreign(scope):
             detail = (
