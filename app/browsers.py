@@ -32,12 +32,6 @@ class SecurityHeaders(Around):
     }
     NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     POLICY = f"{NOTHING}; style-src 'unsafe-inline'"  # a browser that shows a picture alone lays it out so
-    # Swagger UI comes from a CDN, is started by a script in the page, and shows pictures as blobs.
-    DOCS_POLICY = (
-        f"{NOTHING}; connect-src 'self'; img-src 'self' data: blob: https://fastapi.tiangolo.com; "
-        "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-        "style-src 'unsafe-inline' https://cdn.jsdelivr.net"
-    )
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, of a request."""
@@ -51,9 +45,8 @@ class SecurityHeaders(Around):
 
     def _add(self, headers: MutableHeaders, scope: Scope) -> None:
         headers.update(self.HEADERS)
-        path = route_path(scope)
-        headers.setdefault("Content-Security-Policy", self.DOCS_POLICY if path == "/docs" else self.POLICY)
-        shown = path.startswith(SHOWN)
+        headers.setdefault("Content-Security-Policy", self.POLICY)
+        shown = route_path(scope).startswith(SHOWN)
         headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if shown else "same-origin")
         if scope["state"].get("client", ANONYMOUS) is not ANONYMOUS:
             # What a key opened is for its holder: a proxy's cache would give it to everybody.

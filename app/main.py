@@ -107,8 +107,8 @@ def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
         summary="Images from a Vision-Transformer GAN whose every patch is painted by a SIREN",
         lifespan=lifespan,
         servers=[{"url": settings.root_path or "/"}],
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         telemetry={
             "tracing": traces.provider is not None, "tracer_provider": traces.provider,
             "exclude": functools.partial(is_look, settings.root_path),
@@ -126,6 +126,7 @@ def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
     app.include_router(status.router, dependencies=[Depends(known_once)])
     app.include_router(status.pages)  # whose links may carry anything
     describe_refusals(app)
+    app.mount("/static/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
 

@@ -31,7 +31,7 @@ def site(request: pytest.FixtureRequest, service: Service, tmp_path: Path) -> It
         yield f"http://127.0.0.1:{port}/img"
 
 
-def test_the_page_works(site: str, browser: Browser) -> None:
+def test_the_page_and_the_documents_work(site: str, browser: Browser) -> None:
     page = browser.new_page(viewport={"width": 1100, "height": 1000})
     page.set_default_timeout(60_000)
     asked: list[tuple[int, str]] = []
@@ -41,6 +41,8 @@ def test_the_page_works(site: str, browser: Browser) -> None:
     expect(page.locator("#model option")).to_have_count(3, timeout=60_000)  # default, and the shipped two
     page.locator("#grid .tile[data-seed='3']").click()
     expect(page.locator("#viewer-curl")).to_contain_text(f"{site}/generate")
+    page.goto(f"{site}/docs")
+    expect(page.locator(".opblock").first).to_be_visible(timeout=60_000)
     assert [one for one in asked if one[0] >= 400] == []
     ours = [url for _, url in asked if urlsplit(url).netloc == urlsplit(site).netloc]
     assert [url for url in ours if not url.startswith(f"{site}/")] == []

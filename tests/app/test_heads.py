@@ -14,7 +14,8 @@ from tests.conftest import png, zip_of
 
 ITS_OWN = {"x-request-id", "server-timing"}
 PATHS = [
-    "/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/models",
+    "/", "/docs", "/redoc", "/static/swagger/swagger-ui.css", "/openapi.json", "/healthz", "/readyz",
+    "/metrics", "/models",
     "/models/default", "/models/nobody", "/datasets", "/datasets/cats", "/jobs", "/jobs?limit=0",
     "/jobs/nobody", "/webhooks/dead", "/static/studio.js", "/images/default/7.png",
     "/iiif/3/default:7", "/iiif/3/default:7/info.json",
