@@ -34,7 +34,18 @@ from app.reader import Reader
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
-from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status, webhooks
+from app.routes import (
+    datasets,
+    generate,
+    iiif,
+    images,
+    interpolate,
+    jobs,
+    manifests,
+    models,
+    status,
+    webhooks,
+)
 from app.services import Fleet, Services
 from app.settings import AppSettings
 from app.texts import Texts
@@ -120,9 +131,10 @@ def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
     app.state.key_ring = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
-    for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models):
+    for noun in (generate, images, interpolate, iiif, manifests, datasets, jobs, webhooks, models):
         app.include_router(noun.router, responses=REFUSED, dependencies=[Depends(known_once_by_known)])
     app.include_router(iiif.preflights)
+    app.include_router(manifests.preflights)
     app.include_router(status.router, dependencies=[Depends(known_once)])
     app.include_router(status.pages)  # whose links may carry anything
     describe_refusals(app)

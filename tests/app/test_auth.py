@@ -30,6 +30,7 @@ ROUTES = [
     ("GET", "/iiif/3/default:1", "generate"),
     ("GET", "/iiif/3/default:1/info.json", "generate"),
     ("GET", "/iiif/3/default:1/full/64,/0/default.png", "generate"),
+    ("GET", "/iiif/presentation/3/default:1/manifest.json", "generate"),
     ("POST", "/datasets", "train"),
     ("GET", "/datasets", "train"),
     ("GET", "/datasets/cats", "train"),
