@@ -10,7 +10,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
 SBOM = $(BIN)/cyclonedx-py requirements - --pyproject pyproject.toml --output-reproducible -o
 
-.PHONY: up soak test test-faults test-fuzz test-large check check-ops docs pictures lock images sbom version
+.PHONY: up soak tools test test-faults test-fuzz test-large check check-ops docs pictures lock images sbom version
 .PHONY: bench train-demo clean
 
 up: $(VENV)/.installed  ## start the service here; Ctrl-C stops all of it
@@ -33,6 +33,9 @@ check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+tools: $(VENV)/.installed-dev  ## what tests of viewers and clients need besides: Mirador, generators of clients
+	@scripts/tools $(BIN)/python
 
 check-ops: $(VENV)/.installed-ops  ## compose, Dockerfile, settings' documents, alerts and dashboards; no Docker needed
 	@scripts/need promtool

@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.asgi import Around
+from app.asgi import Around, route_path
 from app.auth import ANONYMOUS
 from app.errors import Forbidden, problem
 
@@ -32,12 +32,6 @@ class SecurityHeaders(Around):
     }
     NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     POLICY = f"{NOTHING}; style-src 'unsafe-inline'"  # a browser that shows a picture alone lays it out so
-    # Swagger UI comes from a CDN, is started by a script in the page, and shows pictures as blobs.
-    DOCS_POLICY = (
-        f"{NOTHING}; connect-src 'self'; img-src 'self' data: blob: https://fastapi.tiangolo.com; "
-        "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-        "style-src 'unsafe-inline' https://cdn.jsdelivr.net"
-    )
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, of a request."""
@@ -51,9 +45,8 @@ class SecurityHeaders(Around):
 
     def _add(self, headers: MutableHeaders, scope: Scope) -> None:
         headers.update(self.HEADERS)
-        path = scope["path"]
-        headers.setdefault("Content-Security-Policy", self.DOCS_POLICY if path == "/docs" else self.POLICY)
-        shown = path.startswith(SHOWN)
+        headers.setdefault("Content-Security-Policy", self.POLICY)
+        shown = route_path(scope).startswith(SHOWN)
         headers.setdefault("Cross-Origin-Resource-Policy", "cross-origin" if shown else "same-origin")
         if scope["state"].get("client", ANONYMOUS) is not ANONYMOUS:
             # What a key opened is for its holder: a proxy's cache would give it to everybody.
@@ -96,7 +89,7 @@ class CrossOrigin(Around):
                 MutableHeaders(scope=message).update(self.HEADERS)
             await send(message)
 
-        if scope["path"].startswith(OPEN):
+        if route_path(scope).startswith(OPEN):
             await self.app(scope, receive, send_open)
         elif self._is_foreign(scope):
             detail = (

@@ -70,7 +70,7 @@ def job_response(
     )
     job = queue_job(request, job_id, webhook, use, client)
     told = QueuedJob(**dict(job), estimate=estimate(what.pixels, use))
-    headers = {"Location": f"/jobs/{job_id}", "Preference-Applied": "respond-async"}
+    headers = {"Location": f"{use.settings.root_path}/jobs/{job_id}", "Preference-Applied": "respond-async"}
     return JSONResponse(told.model_dump(mode="json"), 202, headers)
 
 

@@ -333,7 +333,8 @@ def _offered(request: Request) -> Iterator[str]:
 
 def _framework_detail(error: HTTPException, request: Request) -> str:
     if error.status_code == 404:
-        return f"there is no {short(request.url.path)}: see /docs for the routes"
+        root = request.scope.get("root_path", "")
+        return f"there is no {short(request.url.path)}: see {root}/docs for the routes"
     if error.status_code == 405:
         return f"{request.method} is not offered at {short(request.url.path)}: see the Allow header"
     if error.status_code == 400:

@@ -18,6 +18,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel
 from redis import Redis
 
+from app.asgi import route_path
 from app.errors import BadRequest, Conflict, InvalidRequest
 from app.visits import Visitor, preferences
 from contract import keys
@@ -100,7 +101,7 @@ async def repeats(request: Request, visit: Visitor) -> Repeats:
     if key is not None and not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
         raise BadRequest("Idempotency-Key: give 1 to 255 printable ASCII characters, such as a UUID")
     waits = "" if "respond-async" not in preferences(request) else " respond-async"
-    return Repeats(key, visit.client, f"{request.method} {request.url.path}{waits}")
+    return Repeats(key, visit.client, f"{request.method} {route_path(request.scope)}{waits}")
 
 
 Repeatable = Annotated[Repeats, Depends(repeats)]

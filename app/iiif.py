@@ -154,6 +154,11 @@ def read_size(text: str, region: Rectangle, limits: Limits) -> tuple[int, int]:
     return width, height
 
 
+def is_fixed(size: str) -> bool:
+    """Whether that size is the same under all limits of a service."""
+    return "max" not in size and "!" not in size
+
+
 def read_rotation(text: str) -> tuple[bool, int]:
     """Whether to mirror, and degrees clockwise; raises ``BadRequest``."""
     match = _ROTATION.fullmatch(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from app import errors
 from app.admission import Gate
+from app.asgi import BelowRoot
 from app.auth import REFUSED, KeyRing
 from app.browsers import CrossOrigin, SecurityHeaders
 from app.coalesce import Coalescer, Publish
@@ -32,7 +34,18 @@ from app.reader import Reader
 from app.reaper import Reaper
 from app.replies import BLOCK_SECONDS, Replies
 from app.rescue import Rescue
-from app.routes import datasets, generate, iiif, images, interpolate, jobs, models, status, webhooks
+from app.routes import (
+    datasets,
+    generate,
+    iiif,
+    images,
+    interpolate,
+    jobs,
+    manifests,
+    models,
+    status,
+    webhooks,
+)
 from app.services import Fleet, Services
 from app.settings import AppSettings
 from app.texts import Texts
@@ -53,9 +66,10 @@ class Service(FastAPI):
     """FastAPI, with what every answer carries set around the handler of unexpected errors too."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """From outside: id, measures, headers for browsers, stops, names, compression, sites, FastAPI."""
+        """From outside: root path, id, measures, headers, stops, host names, compression, sites, FastAPI."""
         stack = CrossOrigin(super().build_middleware_stack(), self.state.settings.cors_origins)
-        return RequestId(Measuring(SecurityHeaders(Ending(Hosts(Texts(stack), self.state.hosts)))))
+        safe = SecurityHeaders(Ending(Hosts(Texts(stack), self.state.hosts)))
+        return BelowRoot(RequestId(Measuring(safe)), self.state.settings.root_path)
 
 
 def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
@@ -104,10 +118,12 @@ def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
         title="ViTGAN",
         summary="Images from a Vision-Transformer GAN whose every patch is painted by a SIREN",
         lifespan=lifespan,
+        servers=[{"url": settings.root_path or "/"}],
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         telemetry={
-            "tracing": traces.provider is not None, "tracer_provider": traces.provider, "exclude": is_look,
+            "tracing": traces.provider is not None, "tracer_provider": traces.provider,
+            "exclude": functools.partial(is_look, settings.root_path),
             "operation_spans": False, "metrics": False, "logs": False, "auto_configure": False,
         },
     )  # fmt: skip
@@ -116,19 +132,21 @@ def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
     app.state.key_ring = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
     errors.install(app)
     app.add_middleware(BodyLimit, settings=settings)
-    for noun in (generate, images, interpolate, iiif, datasets, jobs, webhooks, models):
+    for noun in (generate, images, interpolate, iiif, manifests, datasets, jobs, webhooks, models):
         app.include_router(noun.router, responses=REFUSED, dependencies=[Depends(known_once_by_known)])
     app.include_router(iiif.preflights)
+    app.include_router(manifests.preflights)
     app.include_router(status.router, dependencies=[Depends(known_once)])
     app.include_router(status.pages)  # whose links may carry anything
     describe_refusals(app)
+    app.mount("/static/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app
 
 
-def is_look(scope: MutableMapping[str, Any]) -> bool:
+def is_look(root_path: str, scope: MutableMapping[str, Any]) -> bool:
     """Whether somebody only looks how the process stands, again and again: that is no request to trace."""
-    return scope.get("path") in ("/healthz", "/readyz", "/metrics")
+    return str(scope.get("path")).removeprefix(root_path) in ("/healthz", "/readyz", "/metrics")
 
 
 async def end(tasks: list[asyncio.Task[None]]) -> None:

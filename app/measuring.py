@@ -83,7 +83,7 @@ def template(scope: Scope) -> str:
     """The path of the route that has answered, as the code has it."""
     if route := scope.get("route"):
         return str(route.path)
-    # FastAPI names no route where none of its own has answered: the page of /docs, files below a mount.
+    # FastAPI names no route where none of its own has answered: /openapi.json, files below a mount.
     endpoint = scope.get("endpoint")
     for route in scope["app"].routes if endpoint else ():
         if endpoint in (getattr(route, "endpoint", None), getattr(route, "app", None)):

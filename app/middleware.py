@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.asgi import Around
+from app.asgi import Around, route_path
 from app.errors import BadRequest, TooLarge, TooSlow, Unavailable, problem
 from app.settings import AppSettings
 
@@ -73,7 +73,7 @@ class BodyLimit(Around):
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, of a request."""
-        upload = scope["path"] == "/datasets"
+        upload = route_path(scope) == "/datasets"
         body = Body(
             receive,
             declared=Headers(scope=scope).get("content-length", "0"),

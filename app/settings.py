@@ -19,6 +19,11 @@ from contract.settings import SharedSettings
 
 BASE64_MARK = "whsec_"  # of the Standard Webhooks: base64 follows
 ORIGIN = re.compile(r"https?://[^/\s]+")
+ROOT_PATH = r"(/[A-Za-z0-9._~-]+)*"
+OWN_PATHS = (  # that routes begin with
+    "datasets", "docs", "generate", "healthz", "iiif", "images", "interpolate", "jobs", "metrics", "models",
+    "openapi.json", "readyz", "redoc", "static", "train", "webhooks",
+)  # fmt: skip
 HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -42,6 +47,16 @@ def _names(value: Any) -> Any:
     return names
 
 
+def _root_path(value: Any) -> Any:
+    """Without slashes at its end; raises ``ValueError`` with one that is no path."""
+    path = str(value).rstrip("/")
+    if not re.fullmatch(ROOT_PATH, path) or {".", ".."} & set(path.split("/")):
+        raise ValueError(f"{value!r} is not a path: give /img, without scheme and host")
+    if path.removeprefix("/").partition("/")[0] in OWN_PATHS:  # it could be read in two ways
+        raise ValueError(f"{value!r} begins as a route of the service: give another, such as /img{path}")
+    return path
+
+
 def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
@@ -62,6 +77,11 @@ class AppSettings(SharedSettings):
         (),
         description="names that requests may have in their Host header, with commas, or * for all; without: "
         "localhost where only this machine can reach the service and no keys are asked for, else all",
+    )
+    root_path: Annotated[str, BeforeValidator(_root_path)] = Field(
+        "",
+        description="path below which a proxy offers the service, such as /img: links, redirects and "
+        "documents name it; the proxy may take it off or leave it",
     )
     header_seconds: float = Field(10, gt=0, description="how long a request's head may take to come")
     body_seconds: float = Field(30, gt=0, description="how long the next part of a body may take to come")

@@ -1,15 +1,17 @@
 """IIIF Image API 3.0, level 2: any viewer zooms into a seed, drawn as it is looked at.
 
-An identifier is ``model:seed``, or ``model@digest:seed``. The latter never changes and is cached for ever;
-the former is redirected to it.
+An identifier is ``model:seed``, and is redirected to ``model@digest:seed:side``, which names all that the
+pixels follow from: what lies below that is cached for ever, unless the service's limits bear on its size.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from app import iiif
 from app.auth import Generates
@@ -17,26 +19,49 @@ from app.conditional import not_modified
 from app.errors import NotFound, short
 from app.heads import Router, head_only
 from app.images import MEDIA_TYPES, Picture, image_response
+from app.json_ld import json_ld
 from app.routes.images import FOR_EVER
 from app.services import Services, Use
 from app.settings import AppSettings
 from app.visits import Visitor
+from contract.messages import MAX_SIDE
 from contract.models import PublishedModel
 from contract.seeds import MAX_SEED, is_seed
 
 router = Router(prefix="/iiif/3", tags=["iiif"])
 preflights = Router(prefix="/iiif/3")  # a browser sends no key with them
 
-JSON_LD = f'application/ld+json;profile="{iiif.CONTEXT}"'
+IDENTIFIER = re.compile(r"([^:]*):([0-9]{1,10})(?::([0-9]{1,5}))?")
+MIN_SIDE = 32  # as of the setting
+BASE = "/{identifier}"
+INFO = "/{identifier}/info.json"
+URL = "/{identifier}/{region}/{size}/{rotation}/{file}"
 
 
-@preflights.options("/{rest:path}", include_in_schema=False)
-async def preflight(rest: str) -> Response:
-    """What a browser asks before it lets another site's page read (the headers: app/middleware.py)."""
+@dataclass(frozen=True)
+class Named:
+    """The image that an identifier names."""
+
+    model: PublishedModel
+    seed: int
+    side: int  # pixels
+    pinned: bool  # whether the identifier fixes the model's digest and the side
+
+    @property
+    def identifier(self) -> str:
+        """The one that fixes all."""
+        return f"{self.model.reference}:{self.seed}:{self.side}"
+
+
+@preflights.options(BASE, include_in_schema=False)
+@preflights.options(INFO, include_in_schema=False)
+@preflights.options(URL, include_in_schema=False)
+async def preflight() -> Response:
+    """What a browser asks before it lets another site's page read (the headers: app/browsers.py)."""
     return Response(status_code=204, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
-@router.get("/{identifier}", status_code=303, summary="To info.json", response_class=RedirectResponse)
+@router.get(BASE, status_code=303, summary="To info.json", response_class=RedirectResponse)
 async def base(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """The base URI stands for what is known of the image."""
     named(identifier, use)
@@ -44,25 +69,21 @@ async def base(identifier: str, request: Request, use: Use, client: Generates) -
 
 
 @router.get(
-    "/{identifier}/info.json",
+    INFO,
     summary="What a viewer must know",
     responses={
         200: {"content": {"application/ld+json": {}}, "description": "JSON-LD if Accept names it"},
-        307: {"description": "to the URL that names the model's digest"},
+        304: {"description": "the client has it (If-None-Match)"},
+        307: {"description": "to the URL that names the model's digest and the side"},
     },
 )
 async def info(identifier: str, request: Request, use: Use, client: Generates) -> Response:
     """Size, tiles, limits and what is offered, as the standard words it."""
-    model, seed, pinned = named(identifier, use)
-    if not pinned:
-        return to_digest(model, seed, "info.json", request)
-    about = iiif.information(address(identifier, request), use.settings.iiif_side, limits(use.settings))
-    wants_ld = "application/ld+json" in request.headers.get("accept", "")
-    headers = {"Cache-Control": FOR_EVER, "Vary": "Accept", "Link": profile_link()}
-    return JSONResponse(about, media_type=JSON_LD if wants_ld else "application/json", headers=headers)
-
-
-URL = "/{identifier}/{region}/{size}/{rotation}/{file}"
+    image = named(identifier, use)
+    if not image.pinned:
+        return to_pinned(image, "info.json", request)
+    about = iiif.information(address(identifier, request), image.side, limits(use.settings))
+    return json_ld(about, request, {"Link": profile_link()})
 
 
 @router.get(
@@ -72,7 +93,7 @@ URL = "/{identifier}/{region}/{size}/{rotation}/{file}"
     responses={
         200: {"content": {media: {} for media in MEDIA_TYPES.values()}, "description": "the image"},
         304: {"description": "the client has it (If-None-Match)"},
-        307: {"description": "to the URL that names the model's digest"},
+        307: {"description": "to the URL that names the model's digest and the side"},
         400: {"description": "not of the standard, or not offered"},
     },
 )
@@ -91,14 +112,16 @@ async def image(
 
     curl -L localhost:8000/iiif/3/default:42/0,0,16384,16384/512,/0/default.webp -o corner.webp
     """
-    model, seed, pinned = named(identifier, use)
-    full = use.settings.iiif_side
-    asked = iiif.read(region, size, rotation, file, full, limits(use.settings))
-    if not pinned:
-        return to_digest(model, seed, f"{region}/{size}/{rotation}/{file}", request)
-    picture = Picture(model, seed, 1.0, *asked.sides(full), asked.form)
+    image = named(identifier, use)
+    asked = iiif.read(region, size, rotation, file, image.side, limits(use.settings))
+    if not image.pinned:
+        return to_pinned(image, f"{region}/{size}/{rotation}/{file}", request)
+    picture = Picture(image.model, image.seed, 1.0, *asked.sides(image.side), asked.form)
     canonical = f'<{address(identifier, request)}/{asked.canonical}>;rel="canonical"'
-    headers = picture.headers() | {"Cache-Control": FOR_EVER, "Link": f"{canonical},{profile_link()}"}
+    headers = picture.headers() | {
+        "Cache-Control": FOR_EVER if iiif.is_fixed(size) else "no-cache",
+        "Link": f"{canonical},{profile_link()}",
+    }
     if answer := not_modified(request, picture.etag, headers):
         return answer
     if request.method == "HEAD":
@@ -106,14 +129,16 @@ async def image(
     return await image_response(picture, use, visit, headers)
 
 
-def named(identifier: str, use: Services) -> tuple[PublishedModel, int, bool]:
-    """Model, seed, and whether the model's digest is named; raises ``NotFound``."""
-    name, _, seed = identifier.rpartition(":")
-    if not is_seed(seed):
+def named(identifier: str, use: Services) -> Named:
+    """What it names; raises ``NotFound``."""
+    match = IDENTIFIER.fullmatch(identifier)
+    side = int((match and match[3]) or use.settings.iiif_side)
+    if not match or not is_seed(match[2]) or not MIN_SIDE <= side <= MAX_SIDE:
         raise NotFound(
-            f"image {short(identifier)!r} does not exist: give model:seed, with a seed from 0 to {MAX_SEED}"
+            f"image {short(identifier)!r} does not exist: give model:seed, with a seed from 0 to {MAX_SEED}, "
+            f"or model@digest:seed:side, with a side from {MIN_SIDE} to {MAX_SIDE} pixels"
         )
-    return use.model(name), int(seed), "@" in name
+    return Named(use.model(match[1]), int(match[2]), side, "@" in match[1] and match[3] is not None)
 
 
 def limits(settings: AppSettings) -> iiif.Limits:
@@ -126,9 +151,9 @@ def address(identifier: str, request: Request) -> str:
     return f"{str(request.base_url).rstrip('/')}/iiif/3/{quote(identifier, safe=':')}"
 
 
-def to_digest(model: PublishedModel, seed: int, rest: str, request: Request) -> Response:
-    """To the same under the model's digest; asked anew each time."""
-    where = address(f"{model.reference}:{seed}", request)
+def to_pinned(image: Named, rest: str, request: Request) -> Response:
+    """To the same under the model's digest and the side; asked anew each time."""
+    where = address(image.identifier, request)
     return RedirectResponse(f"{where}/{quote(rest, safe='/,:!^')}", 307, {"Cache-Control": "no-cache"})
 
 

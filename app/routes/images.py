@@ -71,7 +71,9 @@ async def image(
     """
     published = use.model(model)
     if "@" not in model:
-        target = request.url.replace(path=f"/images/{published.reference}/{seed}.{suffix}")
+        target = request.url.replace(
+            path=f"{use.settings.root_path}/images/{published.reference}/{seed}.{suffix}"
+        )
         where = f"{target.path}?{target.query}" if target.query else target.path
         return RedirectResponse(where, 307, {"Cache-Control": "no-cache"})
     picture = asked(published, seed, suffix, parameters)

@@ -45,7 +45,7 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
              -H 'Content-Type: application/json' localhost:8000/train
     """
     settled = repeats.settle(use.jobs.redis, body.model_dump_json(exclude_unset=True))
-    response.headers["Location"] = f"/jobs/{settled.id}"
+    response.headers["Location"] = f"{use.settings.root_path}/jobs/{settled.id}"
     with suppress(KeyError):
         return use.jobs.get(settled.id)
     webhook = checked_webhook(body.webhook, is_job=True, settings=use.settings)

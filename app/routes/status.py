@@ -1,4 +1,4 @@
-"""Alive, ready, and the page."""
+"""Alive, ready, and the pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from prometheus_client.exposition import choose_encoder
 
 from app import gauges
@@ -27,7 +27,8 @@ pages = Router()
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 PAGE_POLICY = (
-    "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 
 
@@ -88,7 +89,24 @@ def metrics(request: Request, use: Use) -> Response:
 @pages.get("/", include_in_schema=False)
 def studio(request: Request) -> Response:
     """The page: a grid of seeds to look through."""
-    page, headers = STATIC / "index.html", {"Content-Security-Policy": PAGE_POLICY}
-    answer = FileResponse(page, headers=headers, stat_result=page.stat())
+    return page("index.html", request)
+
+
+@pages.get("/docs", include_in_schema=False)
+def docs(request: Request) -> Response:
+    """The routes, to read and to try: Swagger UI."""
+    return page("docs.html", request)
+
+
+@pages.get("/redoc", include_in_schema=False)
+def redoc(use: Use) -> Response:
+    """Where FastAPI's other services have the same."""
+    return RedirectResponse(f"{use.settings.root_path}/docs", 307)
+
+
+def page(name: str, request: Request) -> Response:
+    """A page that runs our own scripts and no others."""
+    path, headers = STATIC / name, {"Content-Security-Policy": PAGE_POLICY}
+    answer = FileResponse(path, headers=headers, stat_result=path.stat())
     etag = answer.headers["etag"]
     return not_modified(request, etag, headers | {"ETag": etag}) or answer

@@ -86,7 +86,7 @@ async function requestPicture(body, signal) {
   signal.throwIfAborted(); // it may have waited for its turn until nobody wanted it
   const started = performance.now();
   const headers = { 'Content-Type': 'application/json' };
-  const answer = await get('/generate', { method: 'POST', headers, body, signal });
+  const answer = await get('generate', { method: 'POST', headers, body, signal });
   const blob = await answer.blob().catch(unlessAborted('The picture broke off on its way.'));
   signal.throwIfAborted();
   return { blob, headers: answer.headers, milliseconds: Math.round(performance.now() - started) };
@@ -153,7 +153,7 @@ let viewerUrl = null;
 const tileOf = (seed) => document.querySelector(`.tile[data-seed="${seed}"]`);
 const fileName = (seed) => `seed${String(seed).padStart(4, '0')}.png`;
 const curlLine = (seed, body) =>
-  `curl -o ${fileName(seed)} ${location.origin}/generate -H 'Content-Type: application/json'${curlKey()} -d '${body}'`;
+  `curl -o ${fileName(seed)} ${new URL('generate', document.baseURI)} -H 'Content-Type: application/json'${curlKey()} -d '${body}'`;
 
 async function openViewer(seed) {
   const size = parseSize(view.size);
@@ -245,14 +245,14 @@ function takeControls() {
   change({ model: $('model').value, seed, truncation: Number($('truncation').value), size });
 }
 
-async function loadModels(url = '/models') {
+async function loadModels(url = 'models') {
   const { items, next_cursor: next } = await (await get(url)).json();
   for (const { name, preset, resolution, kimg } of items) {
     if (!modelOption(name)) $('model').add(new Option(name, name));
     const title = `trained at ${resolution} px on ${Math.round(kimg)} kimg`;
     Object.assign(modelOption(name), { text: `${name} (${preset})`, title });
   }
-  if (next) await loadModels(`/models?cursor=${encodeURIComponent(next)}`);
+  if (next) await loadModels(`models?cursor=${encodeURIComponent(next)}`);
 }
 
 const on = (id, event, act) => $(id).addEventListener(event, act);

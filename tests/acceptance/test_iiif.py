@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import re
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -18,10 +14,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Response
 
 from tests.acceptance.conftest import Service
+from tests.acceptance.sites import VENDOR, site_of
 
 pytestmark = pytest.mark.acceptance
 
-VENDOR = Path(__file__).parents[1] / "vendor"
 FULL = 65_536
 
 
@@ -56,13 +52,8 @@ def test_it_is_mirrored_turned_and_coloured(http: httpx.Client) -> None:
 @pytest.fixture
 def other_site() -> Iterator[str]:
     """A page of another origin that shows a viewer."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(VENDOR))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with site_of(VENDOR) as site:
+        yield site
 
 
 def settle(page: Page) -> None:

@@ -253,7 +253,7 @@ async def test_our_own_x_model_names_a_model_everywhere(api: Api) -> None:
         assert (await api.http.get(f"/models/{reference}")).json()["name"] == name
         assert (await api.http.post(f"/models/{reference}/promote")).json()["default"] is True
         for path in (f"/images/{reference}/1.png", f"/iiif/3/{reference}:1/info.json"):
-            assert (await api.http.get(path)).status_code == 200
+            assert (await api.http.get(path, follow_redirects=True)).status_code == 200
 
 
 @pytest.mark.parametrize(

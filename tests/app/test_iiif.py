@@ -195,8 +195,8 @@ def test_every_listed_tile_and_size_can_be_asked_for() -> None:
             assert read_size(f"{width},{height}", region, LIMITS) == (width, height)
 
 
-def pinned(api: Api, rest: str = "", seed: int | str = 42) -> str:
-    return f"/iiif/3/personas%40{api.services.model('default').short_digest}:{seed}{rest}"
+def pinned(api: Api, rest: str = "", seed: int | str = 42, side: int = FULL) -> str:
+    return f"/iiif/3/personas%40{api.services.model('default').short_digest}:{seed}:{side}{rest}"
 
 
 async def test_the_description(api: Api) -> None:
@@ -226,9 +226,61 @@ async def test_the_description(api: Api) -> None:
 
 async def test_the_full_size_is_a_setting(start: Start) -> None:
     api = await start(iiif_side=1000, max_whole_pixels=10_000)
-    about = (await api.http.get(pinned(api, "/info.json"))).json()
+    about = (await api.http.get("/iiif/3/default:42/info.json", follow_redirects=True)).json()
     assert (about["width"], about["maxArea"]) == (1000, 10_000)
-    refused(await api.http.get(pinned(api, "/full/101,/0/default.png")), 400, "10000 pixels")
+    assert about["id"] == f"http://test{pinned(api, side=1000)}"
+    refused(await api.http.get(f"{about['id']}/full/101,/0/default.png"), 400, "10000 pixels")
+
+
+async def test_a_url_that_fixes_the_side_means_the_same_under_another_setting(start: Start) -> None:
+    small, large = await start(iiif_side=1000), await start(iiif_side=2000)
+    url = pinned(small, "/0,0,500,500/250,/0/default.png", side=1000)
+    tags = {(await api.http.head(url)).headers["etag"] for api in (small, large)}
+    assert len(tags) == 1
+    without = url.replace(":42:1000", ":42")  # which the setting has a say in
+    for api, side in ((small, 1000), (large, 2000)):
+        answer = await api.http.get(without)
+        assert (answer.status_code, answer.headers["cache-control"]) == (307, "no-cache")
+        assert f":42:{side}/0,0,500,500" in answer.headers["location"]
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"),
+    [
+        ("64,", "immutable"), ("^64,32", "immutable"), (",64", "immutable"), ("pct:50", "immutable"),
+        ("max", "no-cache"), ("^max", "no-cache"), ("!64,64", "no-cache"),  # which limits bear on
+    ],
+)  # fmt: skip
+async def test_what_is_cached_for_ever_depends_on_no_setting(api: Api, size: str, kept: str) -> None:
+    head = await api.http.head(pinned(api, f"/0,0,128,128/{size}/0/default.png"))
+    assert head.status_code == 200
+    assert kept in head.headers["cache-control"]
+
+
+async def test_the_description_is_asked_anew_and_not_sent_twice(api: Api, start: Start) -> None:
+    url = pinned(api, "/info.json")
+    first = await api.http.get(url)
+    assert first.headers["cache-control"] == "no-cache"
+    known = {"If-None-Match": first.headers["etag"]}
+    again = await api.http.get(url, headers=known)
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    linked = await api.http.get(url, headers=known | {"Accept": "application/ld+json"})
+    assert linked.status_code == 200
+    for other in (
+        await (await start(max_whole_pixels=10_000)).http.get(url, headers=known),
+        await api.http.get(url.replace("/iiif", "https://test/iiif", 1), headers=known),
+    ):
+        assert other.status_code == 200
+        assert other.json() != first.json()
+
+
+@pytest.mark.parametrize("path", ["", "/", "/a/b", "/a/b/c", "/a/info.json/b", "/default:1/full/max/0/a/b"])
+async def test_unknown_paths_below_it_are_404(api: Api, path: str) -> None:
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        answer = await api.http.request(method, f"/iiif/3{path}")
+        assert answer.status_code == 404, method
+        assert answer.headers["access-control-allow-origin"] == "*"
 
 
 async def test_what_a_url_asks_of_the_worker(api: Api) -> None:
@@ -294,7 +346,21 @@ async def test_what_the_standard_does_not_know_is_400(api: Api, rest: str, word:
 
 
 @pytest.mark.parametrize(
-    "name", ["personas", "nobody:1", "personas:-1", "personas:4294967296", "personas@00:1", ":1"]
+    "name",
+    [
+        "personas",
+        "nobody:1",
+        "personas:-1",
+        "personas:4294967296",
+        "personas@00:1",
+        ":1",
+        "personas:1:31",
+        "personas:1:65537",
+        "personas:1:64:1",
+        "personas:1:x",
+        "personas:1:99999999999999999999",
+        "personas:1::",
+    ],
 )
 async def test_unknown_images_are_404(api: Api, name: str) -> None:
     for rest in ("", "/info.json", "/full/64,/0/default.png"):

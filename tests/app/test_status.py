@@ -68,7 +68,7 @@ async def test_the_page_and_its_parts_are_served_from_here(api: Api) -> None:
     assert "http://" not in page.text.replace("http://www.w3.org", "")
     assert "https://" not in page.text
     for asset in ("studio.css", "studio.js"):
-        assert f"/static/{asset}" in page.text
+        assert f'"static/{asset}"' in page.text
         assert (await api.http.get(f"/static/{asset}")).status_code == 200
 
 

@@ -11,7 +11,7 @@ GZIP = {"Accept-Encoding": "gzip"}
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/static/studio.js", "/static/studio.css", "/openapi.json", "/metrics"]
+    "path", ["/", "/static/studio.js", "/static/swagger/swagger-ui.css", "/openapi.json", "/metrics"]
 )
 async def test_a_long_text_is_compressed_for_who_accepts_it(api: Api, path: str) -> None:
     plain = await api.http.get(path, headers={"Accept-Encoding": "identity"})
@@ -25,7 +25,7 @@ async def test_a_long_text_is_compressed_for_who_accepts_it(api: Api, path: str)
         assert packed.content == plain.content
 
 
-@pytest.mark.parametrize("path", ["/", "/static/studio.js", "/static/icon.svg"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/static/icon.svg", "/static/swagger/swagger-ui-bundle.js"])
 async def test_the_page_is_not_sent_twice(api: Api, path: str) -> None:
     first = await api.http.get(path)
     again = await api.http.get(path, headers={"If-None-Match": first.headers["etag"]})
