@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 from prometheus_client.exposition import choose_encoder
 
 from app import gauges
+from app.answers import Alive, Readiness
 from app.conditional import not_modified
 from app.errors import ServiceError
 from app.heads import Router
@@ -31,14 +31,19 @@ PAGE_POLICY = (
 )
 
 
-@router.get("/healthz", summary="Alive?")
-def healthz() -> dict[str, str]:
+@router.get("/healthz", operation_id="healthz", summary="Alive?")
+def healthz() -> Alive:
     """This process answers."""
-    return {"status": "alive"}
+    return Alive()
 
 
-@router.get("/readyz", summary="Ready?", responses={503: {"description": "says what is missing"}})
-def readyz(response: Response, use: Use) -> dict[str, Any]:
+@router.get(
+    "/readyz",
+    operation_id="readyz",
+    summary="Ready?",
+    responses={503: {"model": Readiness, "description": "says what is missing"}},
+)
+def readyz(response: Response, use: Use) -> Readiness:
     """Redis and an image worker answer; a missing training worker is told, but only trainings wait.
 
     Models that cannot be read are told, too, and others are drawn with.
@@ -52,20 +57,20 @@ def readyz(response: Response, use: Use) -> dict[str, Any]:
     skipped: list[SkippedModel] = []
     with contextlib.suppress(ServiceError):
         skipped = use.models()[1]
-    return {
-        "status": "missing" if missing else "ready",
-        "missing": missing,
-        "redis": use.fleet.redis_answers,
-        "image_workers": use.fleet.workers.get(GENERATE, 0),
-        "arithmetic": use.fleet.kinds,
-        "training_workers": use.fleet.workers.get(TRAIN, 0),
-        "skipped_models": [vars(one) for one in skipped],
-        "version": TOGETHER,
-        "other_versions": use.fleet.others,
-    }
+    return Readiness(
+        status="missing" if missing else "ready",
+        missing=missing,
+        redis=use.fleet.redis_answers,
+        image_workers=use.fleet.workers.get(GENERATE, 0),
+        arithmetic=use.fleet.kinds,
+        training_workers=use.fleet.workers.get(TRAIN, 0),
+        skipped_models=skipped,
+        version=TOGETHER,
+        other_versions=use.fleet.others,
+    )
 
 
-@router.get("/metrics", summary="For Prometheus", response_class=Response)
+@router.get("/metrics", operation_id="metrics", summary="For Prometheus", response_class=PlainTextResponse)
 def metrics(request: Request, use: Use) -> Response:
     """What this process counts and how the service stands: docs/metrics.md.
 
