@@ -33,6 +33,7 @@ check: $(VENV)/.installed-dev  ## style, types, and the rooms' doors
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m scripts.openapi | $(BIN)/openapi-spec-validator --validation-errors all -
 
 tools: $(VENV)/.installed-dev  ## what tests of viewers and clients need besides: Mirador, generators of clients
 	@scripts/tools $(BIN)/python

@@ -14,7 +14,7 @@ import re
 import uuid
 from typing import Annotated, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from redis import Redis
 
@@ -95,9 +95,18 @@ class Repeats:
         return await asyncio.to_thread(self.settle, redis, said, seed, digest)
 
 
-async def repeats(request: Request, visit: Visitor) -> Repeats:
+async def repeats(
+    request: Request,
+    visit: Visitor,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="names this request: sent again with the same body it gives the same, for 24 hours",
+        ),
+    ] = None,
+) -> Repeats:
     """The request's key; raises ``BadRequest`` if it is none."""
-    key = request.headers.get("idempotency-key")
     if key is not None and not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
         raise BadRequest("Idempotency-Key: give 1 to 255 printable ASCII characters, such as a UUID")
     waits = "" if "respond-async" not in preferences(request) else " respond-async"

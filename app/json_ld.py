@@ -10,6 +10,10 @@ from fastapi.responses import JSONResponse, Response
 
 from app.conditional import not_modified
 
+JSON_LD: dict[str, Any] = {  # of an answer, as OpenAPI describes it
+    media_type: {"schema": {"type": "object"}} for media_type in ("application/json", "application/ld+json")
+}
+
 
 def json_ld(about: dict[str, Any], request: Request, headers: dict[str, str] | None = None) -> Response:
     """The document, as JSON-LD for who accepts that, with an ETag that follows from it.

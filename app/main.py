@@ -28,7 +28,7 @@ from app.hosts import Hosts
 from app.listening import allowed_hosts
 from app.measuring import Measuring
 from app.middleware import BodyLimit, Ending, RequestId
-from app.openapi import describe_refusals
+from app.openapi import describe
 from app.queries import known_once, known_once_by_known
 from app.reader import Reader
 from app.reaper import Reaper
@@ -138,7 +138,7 @@ def create_app(settings: AppSettings | None = None, host: str = "") -> FastAPI:
     app.include_router(manifests.preflights)
     app.include_router(status.router, dependencies=[Depends(known_once)])
     app.include_router(status.pages)  # whose links may carry anything
-    describe_refusals(app)
+    describe(app)
     app.mount("/static/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=status.STATIC))
     return app

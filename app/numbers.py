@@ -32,7 +32,8 @@ def _number(value: Any) -> float:
     return value
 
 
-def _digits(value: Any) -> Any:
+def as_digits(value: Any) -> Any:
+    """A whole number of a URL as it is; raises ``ValueError`` for other text."""
     if isinstance(value, str) and not re.fullmatch(DIGITS, value):
         raise ValueError("give a whole number in digits")
     return value
@@ -45,7 +46,7 @@ def _decimal(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole)]  # in this order the schema has its minimum
 Number = Annotated[float, BeforeValidator(_number)]
 Flag = Annotated[bool, Field(strict=True)]
-WholeText = Annotated[int, BeforeValidator(_digits)]  # of a URL
 DecimalText = Annotated[float, BeforeValidator(_decimal)]

@@ -1,4 +1,7 @@
-"""What the API says of its refusals: all are problem objects; which may come follows from a route's form."""
+"""What the API says of itself besides what FastAPI sees: refusals, files, and what workers tell of jobs.
+
+All refusals are problem objects; which may come follows from a route's form.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.answers import OF_JOBS, of_jobs
 from app.errors import PROBLEM_JSON
 
 PROBLEM = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -28,7 +32,12 @@ class Problem(BaseModel):
     errors: list[str] = Field([], description="one sentence for each wrong field")
 
 
-def describe_refusals(app: FastAPI) -> None:
+def files(*media_types: str) -> dict[str, Any]:
+    """The content of an answer that is a file of one of those kinds."""
+    return {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}
+
+
+def describe(app: FastAPI) -> None:
     """Completes what ``app.openapi()`` gives."""
     make = app.openapi
 
@@ -53,7 +62,17 @@ def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     for name in FRAMEWORKS_OWN:
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema()
+    _type_jobs(schemas)
     return schema
+
+
+def _type_jobs(schemas: dict[str, Any]) -> None:
+    """What workers tell stays as it is in a job's record; here stands what that is."""
+    schemas |= of_jobs()
+    for job in ("Job", "QueuedJob"):
+        for field, kinds in OF_JOBS.items():
+            known = [{"$ref": f"#/components/schemas/{kind.__name__}"} for kind in kinds]
+            schemas[job]["properties"][field] = {"anyOf": [*known, {"type": "null"}]}
 
 
 def _follow(method: str, operation: dict[str, Any]) -> Iterator[int]:

@@ -8,13 +8,16 @@ from typing import Annotated
 
 from fastapi import Query, Request
 from fastapi.dependencies.models import Dependant
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, Field
 
 from app.auth import Known
 from app.errors import InvalidRequest, short
-from app.numbers import WholeText
+from app.numbers import as_digits
 
-Limit = Annotated[WholeText, Query(ge=1, le=1000)]  # items of a page of a list
+Limit = Annotated[
+    int, Field(ge=1, le=1000), BeforeValidator(as_digits), Query(description="items of a page of the list")
+]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before; the first page without")]
 
 
 async def known_once(request: Request) -> None:

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from app.numbers import Flag, Number, Whole, as_whole
+from app.numbers import Flag, Number, Positive, Whole, as_whole
 from contract.messages import (
     MAX_SIDE,
     NAME_PATTERN,
@@ -215,8 +215,8 @@ class GenerateBody(Body):
         "png", description="png, webp or jpeg (the latter two lossy)"
     )
     layout: Literal["zip", "grid"] = Field("zip", description="of several seeds: a zip, or one PNG of all")
-    across: Whole | None = Field(
-        None, ge=1, description="pictures in a row of the grid; as many as make it square when absent"
+    across: Positive | None = Field(
+        None, description="pictures in a row of the grid; as many as make it square when absent"
     )
     webhook: Webhook | None = Field(None, description="URL that is told of the job's end; of a job only")
 

@@ -16,6 +16,16 @@ from app.errors import ClientLeft
 Result = TypeVar("Result")
 
 
+PREFER = {  # as OpenAPI describes the header
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`respond-async`: a job instead of the file; `wait=10`: how many seconds you wait for "
+    "it to begin (RFC 7240)",
+    "schema": {"type": "string", "examples": ["respond-async"]},
+}
+
+
 @dataclass(frozen=True)
 class Visit:
     """One request's client."""

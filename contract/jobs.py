@@ -49,7 +49,7 @@ class Job(BaseModel):
     id: str
     owner: str = Field(exclude=True)  # who asked for it; clients are not told
     webhook: str | None = Field(exclude=True)  # URL that is told of its end
-    kind: str
+    kind: str = Field(json_schema_extra={"enum": [TrainRequest.KIND, DrawRequest.KIND]})
     status: JobStatus
     attempts: int  # times a worker has claimed it
     losses: int  # of these, times that the worker was lost

@@ -11,10 +11,11 @@ from app.auth import Generates
 from app.drawings import QueuedJob, job_response, wants_job
 from app.heads import Router
 from app.idempotency import Repeatable
-from app.images import Composed, Picture, check_composition, check_size, image_response
+from app.images import MEDIA_TYPES, Composed, Picture, check_composition, check_size, image_response
+from app.openapi import files
 from app.schemas import GenerateBody
 from app.services import Use
-from app.visits import Visitor
+from app.visits import PREFER, Visitor
 from app.webhooks import checked_webhook
 from app.zips import zip_response
 from contract.messages import Grid
@@ -24,11 +25,13 @@ router = Router(tags=["images"])
 
 @router.post(
     "/generate",
+    operation_id="generate",
     summary="Draw images",
     response_class=Response,
+    openapi_extra={"parameters": [PREFER]},
     responses={
         200: {
-            "content": {"image/png": {}, "image/webp": {}, "image/jpeg": {}, "application/zip": {}},
+            "content": files(*MEDIA_TYPES.values(), "application/zip"),
             "description": "the image, or of several seeds a zip or a grid",
         },
         202: {

@@ -19,7 +19,9 @@ from app.conditional import not_modified
 from app.errors import NotFound, short
 from app.heads import Router, head_only
 from app.images import MEDIA_TYPES, Picture, image_response
-from app.json_ld import json_ld
+from app.json_ld import JSON_LD, json_ld
+from app.openapi import files
+from app.paths import IiifFile, IiifRegion, IiifRotation, IiifSize, ImageIdentifier
 from app.routes.images import FOR_EVER
 from app.services import Services, Use
 from app.settings import AppSettings
@@ -61,8 +63,14 @@ async def preflight() -> Response:
     return Response(status_code=204, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
-@router.get(BASE, status_code=303, summary="To info.json", response_class=RedirectResponse)
-async def base(identifier: str, request: Request, use: Use, client: Generates) -> Response:
+@router.get(
+    BASE,
+    status_code=303,
+    operation_id="get_iiif_base",
+    summary="To info.json",
+    response_class=RedirectResponse,
+)
+async def base(identifier: ImageIdentifier, request: Request, use: Use, client: Generates) -> Response:
     """The base URI stands for what is known of the image."""
     named(identifier, use)
     return RedirectResponse(f"{address(identifier, request)}/info.json", 303)
@@ -70,14 +78,15 @@ async def base(identifier: str, request: Request, use: Use, client: Generates) -
 
 @router.get(
     INFO,
+    operation_id="get_iiif_info",
     summary="What a viewer must know",
     responses={
-        200: {"content": {"application/ld+json": {}}, "description": "JSON-LD if Accept names it"},
+        200: {"content": JSON_LD, "description": "JSON-LD if Accept names it"},
         304: {"description": "the client has it (If-None-Match)"},
         307: {"description": "to the URL that names the model's digest and the side"},
     },
 )
-async def info(identifier: str, request: Request, use: Use, client: Generates) -> Response:
+async def info(identifier: ImageIdentifier, request: Request, use: Use, client: Generates) -> Response:
     """Size, tiles, limits and what is offered, as the standard words it."""
     image = named(identifier, use)
     if not image.pinned:
@@ -88,21 +97,22 @@ async def info(identifier: str, request: Request, use: Use, client: Generates) -
 
 @router.get(
     URL,
+    operation_id="get_iiif_image",
     summary="Any part of a seed, at any size",
     response_class=Response,
     responses={
-        200: {"content": {media: {} for media in MEDIA_TYPES.values()}, "description": "the image"},
+        200: {"content": files(*MEDIA_TYPES.values()), "description": "the image"},
         304: {"description": "the client has it (If-None-Match)"},
         307: {"description": "to the URL that names the model's digest and the side"},
         400: {"description": "not of the standard, or not offered"},
     },
 )
 async def image(
-    identifier: str,
-    region: str,
-    size: str,
-    rotation: str,
-    file: str,
+    identifier: ImageIdentifier,
+    region: IiifRegion,
+    size: IiifSize,
+    rotation: IiifRotation,
+    file: IiifFile,
     request: Request,
     use: Use,
     client: Generates,

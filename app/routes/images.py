@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from fastapi import Query, Request
+from fastapi import Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.auth import Generates
 from app.conditional import not_modified
@@ -19,6 +19,8 @@ from app.errors import InvalidRequest, invalid_request, short
 from app.heads import Router, head_only
 from app.images import MEDIA_TYPES, Picture, check_size, image_response
 from app.numbers import DIGITS, DecimalText
+from app.openapi import files
+from app.paths import ModelName, SeedText
 from app.schemas import GenerateBody
 from app.services import Use
 from app.visits import Visitor
@@ -37,9 +39,13 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    resolution: str = "256"  # N or WIDTHxHEIGHT
-    region: str | None = None  # x,y,width,height
-    truncation: DecimalText = 1.0
+    resolution: str = Field("256", description="N or WIDTHxHEIGHT, in pixels", examples=["512", "333x200"])
+    region: str | None = Field(
+        None, description="x,y,width,height in pixels of the whole: only that part", examples=["0,0,64,64"]
+    )
+    truncation: DecimalText = Field(
+        1.0, description="0 to 1; 1: the model as it is, toward 0: nearer to its mean picture"
+    )
 
 
 URL = "/images/{model}/{seed}.{suffix}"
@@ -47,18 +53,19 @@ URL = "/images/{model}/{seed}.{suffix}"
 
 @router.get(
     URL,
+    operation_id="get_image",
     summary="One image as a URL",
     response_class=Response,
     responses={
-        200: {"content": {media: {} for media in MEDIA_TYPES.values()}, "description": "the image"},
+        200: {"content": files(*MEDIA_TYPES.values()), "description": "the image"},
         304: {"description": "the client has it (If-None-Match)"},
         307: {"description": "to the URL that names the model's digest"},
     },
 )
 async def image(
-    model: str,
-    seed: str,
-    suffix: Literal["png", "webp", "jpg"],
+    model: ModelName,
+    seed: SeedText,
+    suffix: Annotated[Literal["png", "webp", "jpg"], Path(description="the format")],
     parameters: Annotated[Parameters, Query()],
     request: Request,
     use: Use,

@@ -12,9 +12,10 @@ from app.drawings import QueuedJob, job_response, wants_job
 from app.heads import Router
 from app.idempotency import Repeatable
 from app.images import Composed, check_composition, image_response
+from app.openapi import files
 from app.schemas import InterpolateBody
 from app.services import Use
-from app.visits import Visitor
+from app.visits import PREFER, Visitor
 from app.webhooks import checked_webhook
 
 router = Router(tags=["images"])
@@ -22,10 +23,12 @@ router = Router(tags=["images"])
 
 @router.post(
     "/interpolate",
+    operation_id="interpolate",
     summary="Draw a walk between seeds",
     response_class=Response,
+    openapi_extra={"parameters": [PREFER]},
     responses={
-        200: {"content": {"image/apng": {}, "image/webp": {}}, "description": "the animation"},
+        200: {"content": files("image/apng", "image/webp"), "description": "the animation"},
         202: {
             "model": QueuedJob,
             "description": "asked for with `Prefer: respond-async`: a job",

@@ -10,15 +10,19 @@ from fastapi import Header, Request, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
+from app.answers import Jobs
 from app.auth import Known, Trains
 from app.datasets import check_trainable
 from app.errors import Conflict, InsufficientStorage, InvalidRequest, NotFound, short
 from app.events import BEGINNING, events_response, is_read, position_after
 from app.heads import Router, head_only
 from app.idempotency import Repeatable
-from app.queries import Limit
+from app.images import MEDIA_TYPES
+from app.openapi import files
+from app.paths import JobId
+from app.queries import Cursor, Limit
 from app.queueing import queue_job
-from app.schemas import Listing, TrainBody
+from app.schemas import TrainBody
 from app.services import Use
 from app.webhooks import checked_webhook
 from contract.disk import NOT_WRITTEN
@@ -29,15 +33,8 @@ from contract.traces import traceparent
 
 router = Router(tags=["jobs"])
 
-_TEXT = {"type": "string"}
-_EVENT = {  # as OpenAPI 3.2 describes each of a stream's items
-    "type": "object",
-    "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT | {"contentMediaType": "application/json"}},
-    "required": ["event", "data"],
-}
 
-
-@router.post("/train", status_code=202, summary="Train a model")
+@router.post("/train", status_code=202, operation_id="train", summary="Train a model")
 def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats: Repeatable) -> Job:
     r"""Queues a training on an uploaded dataset; when it succeeds, its model can be drawn with.
 
@@ -60,19 +57,19 @@ def train(body: TrainBody, response: Response, use: Use, client: Trains, repeats
     return queue_job(request, settled.id, webhook, use, client)
 
 
-@router.get("/jobs", summary="List jobs")
-def listing(use: Use, client: Known, limit: Limit = 100, cursor: str | None = None) -> Listing[Job]:
+@router.get("/jobs", operation_id="list_jobs", summary="List jobs")
+def listing(use: Use, client: Known, limit: Limit = 100, cursor: Cursor = None) -> Jobs:
     """Your jobs, newest first, a page at a time."""
     try:
         jobs = use.jobs.list(limit + 1, cursor, owner=None if client.sees_all else client.id)
     except KeyError:
         raise InvalidRequest("cursor: unknown, begin again without one") from None
     more = len(jobs) > limit
-    return Listing(items=jobs[:limit], next_cursor=jobs[limit - 1].id if more else None)
+    return Jobs(items=jobs[:limit], next_cursor=jobs[limit - 1].id if more else None)
 
 
-@router.get("/jobs/{job_id}", summary="One job")
-def one(job_id: str, use: Use, client: Known) -> Job:
+@router.get("/jobs/{job_id}", operation_id="get_job", summary="One job")
+def one(job_id: JobId, use: Use, client: Known) -> Job:
     """Status and progress."""
     try:
         job = use.jobs.get(job_id)
@@ -85,12 +82,14 @@ def one(job_id: str, use: Use, client: Known) -> Job:
 
 @router.get(
     "/jobs/{job_id}/events",
+    operation_id="stream_job_events",
     summary="A job's events, as they come",
     response_class=EventSourceResponse,
     responses={
         200: {
-            "content": {"text/event-stream": {"itemSchema": _EVENT}},
-            "description": "server-sent events: `status`, `progress`, `cancel-asked`; at last `end`",
+            "content": {"text/event-stream": {}},  # OpenAPI 3.1 has no words for events
+            "description": "server-sent events, each with JSON as its data: `status`, `progress`, "
+            "`cancel-asked`; at last `end`",
         },
         204: {
             "description": "the job has ended, and Last-Event-ID is its last event's: do not connect again"
@@ -100,11 +99,13 @@ def one(job_id: str, use: Use, client: Known) -> Job:
     },
 )
 async def events(
-    job_id: str,
+    job_id: JobId,
     request: Request,
     use: Use,
     client: Known,
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="`id` of the last event that was read; all without")
+    ] = None,
 ) -> Response:
     """All of them from the first on, or those after ``Last-Event-ID``; also when the job has ended.
 
@@ -123,15 +124,20 @@ async def events(
 
 @router.get(
     "/jobs/{job_id}/result",
+    operation_id="get_job_result",
     summary="The file that a drawing job made",
     response_class=FileResponse,
     responses={
+        200: {
+            "content": files(*MEDIA_TYPES.values(), "image/apng", "application/zip"),
+            "description": "the file",
+        },
         404: {"description": "no such job, or its file is no longer kept"},
         409: {"description": "it has not succeeded, or is a training"},
         507: {"description": "it has failed, because the disk was full"},
     },
 )
-def result(job_id: str, use: Use, client: Known) -> FileResponse:
+def result(job_id: JobId, use: Use, client: Known) -> FileResponse:
     """The bytes that the same request without ``Prefer: respond-async`` is answered with."""
     job = one(job_id, use, client)
     if job.kind != DrawRequest.KIND:
@@ -155,8 +161,8 @@ def result(job_id: str, use: Use, client: Known) -> FileResponse:
     return FileResponse(path, media_type=what.media_type, headers=named)
 
 
-@router.delete("/jobs/{job_id}", status_code=202, summary="Cancel a job")
-def cancel(job_id: str, use: Use, client: Known) -> Job:
+@router.delete("/jobs/{job_id}", status_code=202, operation_id="cancel_job", summary="Cancel a job")
+def cancel(job_id: JobId, use: Use, client: Known) -> Job:
     """A queued job is cancelled at once; a running one within seconds."""
     one(job_id, use, client)
     try:

@@ -11,7 +11,8 @@ from fastapi.responses import Response
 from app.auth import Generates
 from app.errors import BadRequest, NotFound, short
 from app.heads import Router
-from app.json_ld import json_ld
+from app.json_ld import JSON_LD, json_ld
+from app.paths import ManifestIdentifier
 from app.presentation import MAX_CANVASES, Seen, manifest
 from app.routes.iiif import Named, address, limits
 from app.services import Use
@@ -32,18 +33,21 @@ async def preflight() -> Response:
 
 @router.get(
     MANIFEST,
+    operation_id="get_iiif_manifest",
     summary="Seeds as a manifest",
     response_class=Response,
     responses={
         200: {
-            "content": {"application/json": {}, "application/ld+json": {}},
+            "content": JSON_LD,
             "description": "JSON-LD if Accept names it",
         },
         304: {"description": "the client has it (If-None-Match)"},
         400: {"description": f"more than {MAX_CANVASES} seeds, or one twice"},
     },
 )
-async def seeds_manifest(identifier: str, request: Request, use: Use, client: Generates) -> Response:
+async def seeds_manifest(
+    identifier: ManifestIdentifier, request: Request, use: Use, client: Generates
+) -> Response:
     """One canvas for each of up to 500 seeds; ``identifier`` is ``model:seeds``, such as ``default:0-15,20``.
 
     curl localhost:8000/iiif/presentation/3/default:0-15/manifest.json

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
+from app.answers import Model, Models
 from app.auth import Administers, Known
 from app.heads import Router
-from app.queries import Limit
-from app.schemas import Listing, page
+from app.paths import ModelName
+from app.queries import Cursor, Limit
+from app.schemas import page
 from app.services import Services, Use
 from contract.disk import writing
 from contract.models import PublishedModel
@@ -18,32 +19,30 @@ log = logging.getLogger(__name__)
 router = Router(prefix="/models", tags=["models"])
 
 
-class Models(Listing[dict[str, Any]]):
-    """A page of models."""
-
-    skipped: list[dict[str, str]]  # name and reason of folders that cannot be drawn with
-
-
-@router.get("", summary="List models")
-def listing(use: Use, client: Known, limit: Limit = 100, cursor: str | None = None) -> Models:
+@router.get("", operation_id="list_models", summary="List models")
+def listing(use: Use, client: Known, limit: Limit = 100, cursor: Cursor = None) -> Models:
     """Shipped and trained models by name, a page at a time; ``skipped`` names those that cannot be read."""
     found, skipped = use.models()
     models = page(found, lambda model: model.name, limit, cursor)
     return Models(
         items=[told(model, use) for model in models.items],
         next_cursor=models.next_cursor,
-        skipped=[vars(one) for one in skipped],
+        skipped=skipped,
     )
 
 
-@router.get("/{name}", summary="One model")
-def one(name: str, use: Use, client: Known) -> dict[str, Any]:
+@router.get("/{name}", operation_id="get_model", summary="One model")
+def one(name: ModelName, use: Use, client: Known) -> Model:
     """The model of that name; ``default`` is the one drawn with when none is named."""
     return told(use.model(name), use)
 
 
-@router.post("/{name}/promote", summary="Make it the one that is drawn with when none is named")
-def promote(name: str, use: Use, client: Administers) -> dict[str, Any]:
+@router.post(
+    "/{name}/promote",
+    operation_id="promote_model",
+    summary="Make it the one that is drawn with when none is named",
+)
+def promote(name: ModelName, use: Use, client: Administers) -> Model:
     """From the next request on ``default`` names this model, in all processes and after restarts.
 
     curl -X POST localhost:8000/models/my-cats/promote
@@ -57,6 +56,6 @@ def promote(name: str, use: Use, client: Administers) -> dict[str, Any]:
     return told(model, use)
 
 
-def told(model: PublishedModel, use: Services) -> dict[str, Any]:
+def told(model: PublishedModel, use: Services) -> Model:
     """What is said of a model."""
-    return model.describe() | {"default": model.name == use.default_model()}
+    return Model(**model.describe(), default=model.name == use.default_model())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 from prometheus_client.exposition import choose_encoder
 
 from app import gauges
+from app.answers import Alive, Disk, Readiness
 from app.conditional import not_modified
 from app.errors import ServiceError
 from app.heads import Router
@@ -32,14 +32,19 @@ PAGE_POLICY = (
 )
 
 
-@router.get("/healthz", summary="Alive?")
-async def healthz() -> dict[str, str]:
+@router.get("/healthz", operation_id="healthz", summary="Alive?")
+async def healthz() -> Alive:
     """This process answers; async, so that it waits for no thread."""
-    return {"status": "alive"}
+    return Alive()
 
 
-@router.get("/readyz", summary="Ready?", responses={503: {"description": "says what is missing"}})
-def readyz(request: Request, response: Response, use: Use) -> dict[str, Any]:
+@router.get(
+    "/readyz",
+    operation_id="readyz",
+    summary="Ready?",
+    responses={503: {"model": Readiness, "description": "says what is missing"}},
+)
+def readyz(request: Request, response: Response, use: Use) -> Readiness:
     """Redis and an image worker answer; a missing training worker is told, but only trainings wait.
 
     Models that cannot be read are told, too, and others are drawn with; so is a disk to which nothing can be
@@ -55,18 +60,18 @@ def readyz(request: Request, response: Response, use: Use) -> dict[str, Any]:
     skipped: list[SkippedModel] = []
     with contextlib.suppress(ServiceError):
         skipped = use.models()[1]
-    return {
-        "status": "missing" if missing else "ready",
-        "missing": missing,
-        "redis": use.fleet.redis_answers,
-        "image_workers": use.fleet.workers.get(GENERATE, 0),
-        "arithmetic": use.fleet.kinds,
-        "training_workers": use.fleet.workers.get(TRAIN, 0),
-        "skipped_models": [vars(one) for one in skipped],
-        "disk": {"writable": disk is None, "problem": disk and _told(disk, request, use)},
-        "version": TOGETHER,
-        "other_versions": use.fleet.others,
-    }
+    return Readiness(
+        status="missing" if missing else "ready",
+        missing=missing,
+        redis=use.fleet.redis_answers,
+        image_workers=use.fleet.workers.get(GENERATE, 0),
+        arithmetic=use.fleet.kinds,
+        training_workers=use.fleet.workers.get(TRAIN, 0),
+        skipped_models=skipped,
+        disk=Disk(writable=disk is None, problem=_told(disk, request, use) if disk else None),
+        version=TOGETHER,
+        other_versions=use.fleet.others,
+    )
 
 
 def _told(error: DiskError, request: Request, use: Services) -> str:
@@ -74,7 +79,7 @@ def _told(error: DiskError, request: Request, use: Services) -> str:
     return str(error) if request.app.state.key_ring is None else error.told(use.settings.data_dir)
 
 
-@router.get("/metrics", summary="For Prometheus", response_class=Response)
+@router.get("/metrics", operation_id="metrics", summary="For Prometheus", response_class=PlainTextResponse)
 def metrics(request: Request, use: Use) -> Response:
     """What this process counts and how the service stands: docs/metrics.md.
 

@@ -26,10 +26,14 @@ class DeadWebhook(BaseModel):
     died_at: UtcTime
 
 
-@router.get("/webhooks/dead", summary="Webhooks that were given up")
-def dead(use: Use, client: Known) -> Listing[DeadWebhook]:
+class DeadWebhooks(Listing[DeadWebhook]):
+    """All of them, in one page."""
+
+
+@router.get("/webhooks/dead", operation_id="list_dead_webhooks", summary="Webhooks that were given up")
+def dead(use: Use, client: Known) -> DeadWebhooks:
     """The last thousand, newest first: all attempts failed, or the receiver answered 410 Gone."""
-    return Listing(items=list(_dead(use, client)), next_cursor=None)
+    return DeadWebhooks(items=list(_dead(use, client)), next_cursor=None)
 
 
 def _dead(use: Services, client: Client) -> Iterator[DeadWebhook]:

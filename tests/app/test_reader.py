@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -88,10 +89,12 @@ async def test_a_promotion_that_cannot_be_read_is_told(api: Api) -> None:
 
 
 async def test_a_dataset_that_cannot_be_read_is_one_skipped_dataset(api: Api) -> None:
-    for name, info in (("bad", "{"), ("good", '{"name": "good"}')):
+    whole = {"name": "good", "pictures": 40, "bytes": 9, "created_at": "2026-01-01T00:00:00Z"}
+    for name, info in (("bad", "{"), ("good", json.dumps(whole)), ("less", '{"name": "less"}'), ("no", "[]")):
         folder = api.services.settings.datasets_dir / name
         folder.mkdir(parents=True)
         (folder / "info.json").write_text(info)
     listed = await api.http.get("/datasets")
     assert (listed.status_code, [one["name"] for one in listed.json()["items"]]) == (200, ["good"])
-    refused(await api.http.get("/datasets/bad"), 404, "cannot be read")
+    for name in ("bad", "less", "no"):
+        refused(await api.http.get(f"/datasets/{name}"), 404, "cannot be read")
