@@ -45,9 +45,7 @@ async def preflight() -> Response:
         400: {"description": f"more than {MAX_CANVASES} seeds, or one twice"},
     },
 )
-async def seeds_manifest(
-    identifier: ManifestIdentifier, request: Request, use: Use, client: Generates
-) -> Response:
+def seeds_manifest(identifier: ManifestIdentifier, request: Request, use: Use, client: Generates) -> Response:
     """One canvas for each of up to 500 seeds; ``identifier`` is ``model:seeds``, such as ``default:0-15,20``.
 
     curl localhost:8000/iiif/presentation/3/default:0-15/manifest.json
