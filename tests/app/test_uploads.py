@@ -46,7 +46,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def wait(*_: object) -> dict[str, Any]:
         release.wait(60)
-        return {}
+        return {"name": "held", "pictures": 40, "bytes": 1, "created_at": "2026-01-01T00:00:00Z"}
 
     monkeypatch.setattr("app.routes.datasets.store_dataset", wait)
     yield release
