@@ -27,13 +27,13 @@ SPECIAL = tuple(
 
 
 class AddressRefusedError(Exception):
-    """Leads into a private network, to this machine, or to nobody in particular: where, its text leaves out.
+    """The host has an address that is not public. The text does not contain it.
 
-    Whoever may name a host must not learn by it what addresses our network has.
+    A client that may name hosts must not learn the addresses of our network.
     """
 
     def __init__(self, host: str, address: Address) -> None:
-        super().__init__(f"{host} leads to what is no public address")
+        super().__init__(f"{host} has an address that is not public")
         self.address = address  # for the log
 
 

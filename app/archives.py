@@ -150,7 +150,7 @@ def _keep_picture(
 ) -> int:
     """Copies a member and gives its pixels, of which ``left`` may be decoded.
 
-    Raises ``ValueError`` with the reason if it is no picture that can be trained on, and ``TooLarge``.
+    Raises ``ValueError`` with the reason if it cannot be trained on, and ``TooLarge``.
     """
     data = _read(archive, member, settings)
     picture = open_picture(data, settings.max_picture_pixels)

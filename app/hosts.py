@@ -47,7 +47,7 @@ def name_of(host: str) -> str:
 
 
 def is_fixed(name: str) -> bool:
-    """Whether nobody else can let that name lead here: an address, or what is this machine by definition."""
+    """Whether that name is an IP address or a name of this machine, which no DNS server of others can set."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
