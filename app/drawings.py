@@ -75,6 +75,6 @@ def job_response(
 
 
 def estimate(pixels: int, use: Services) -> Estimate:
-    """Of a job that has just been queued."""
+    """How long a job that has just been queued will take."""
     left, rate = max(pixels, pixels_left(use.jobs.redis)), pixel_rate(use.jobs.redis)
     return Estimate(pixels=pixels, pixels_before=left - pixels, seconds=left / rate if rate else None)

@@ -24,7 +24,7 @@ RETRY_SECONDS = 10
 
 
 class Uploads:
-    """Of one API process."""
+    """The uploads that one API process takes and checks."""
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(CHECKED_AT_ONCE)
